@@ -117,7 +117,8 @@ def calm(draw, site, state, scale):
         most = lambda: draw.randint(scale // 3, scale)
         capacity = 10 * most()
         app.update(capacity_uj=capacity, floor_uj=capacity // 10, stored_uj=draw.randint(0, capacity),
-                   solar_weight=draw.randint(1, 5), charge_limit_mw=most(), discharge_limit_mw=most(), grid_limit_mw=2 * most(), charge_rate_mw=most())
+                   solar_weight=draw.randint(1, 5), charge_limit_mw=most(), discharge_limit_mw=most(),
+                   grid_limit_mw=2 * most(), charge_rate_mw=most())
 
 
 def random_inputs(draw, state, scale, islanded):
