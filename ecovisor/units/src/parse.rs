@@ -135,7 +135,19 @@ mod tests {
 
     #[test]
     fn what_is_no_quantity_is_refused_by_name() {
-        for text in ["", "W", "40", "40 X", "-1 W", "1e3 W", ".W", "40 w", "1.2.3 W", "99999999999999999999 MW", "NaN W"] {
+        for text in [
+            "",
+            "W",
+            "40",
+            "40 X",
+            "-1 W",
+            "1e3 W",
+            ".W",
+            "40 w",
+            "1.2.3 W",
+            "99999999999999999999 MW",
+            "NaN W",
+        ] {
             let refusal = text.parse::<Power>().unwrap_err().to_string();
             assert!(refusal.contains("such as `40 W`"), "{refusal}");
         }

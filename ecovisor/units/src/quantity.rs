@@ -277,15 +277,13 @@ impl CarbonMass {
 }
 
 impl CarbonRate {
-    /// The most grid energy in `span` at `intensity` that stays within this rate, rounded down; no bound
-    /// ([`Energy::MAX`]) at intensity zero. mg/h × ms ÷ mg/kWh = 10⁶ µJ, since a kWh is 3.6 × 10¹² µJ and an
-    /// hour 3.6 × 10⁶ ms.
+    /// The most grid power at `intensity` that stays within this rate, rounded down; no bound ([`Power::MAX`]) at
+    /// intensity zero. mg/h ÷ mg/kWh is kW, and a kW is 10⁶ mW.
     #[must_use]
-    pub fn energy_within(self, span: Millis, intensity: CarbonIntensity) -> Energy {
-        let product = u128::from(self.0) * u128::from(span.0);
-        match product.saturating_mul(u128::from(MILLION)).checked_div(u128::from(intensity.0)) {
-            Some(energy) => Energy(u64::try_from(energy).unwrap_or(u64::MAX)),
-            None => Energy::MAX,
+    pub fn power_within(self, intensity: CarbonIntensity) -> Power {
+        match (u128::from(self.0) * u128::from(MILLION)).checked_div(u128::from(intensity.0)) {
+            Some(power) => Power(u64::try_from(power).unwrap_or(u64::MAX)),
+            None => Power::MAX,
         }
     }
 }
@@ -351,14 +349,12 @@ mod tests {
     }
 
     #[test]
-    fn a_carbon_rate_bounds_energy_downwards() {
+    fn a_carbon_rate_bounds_power_downwards() {
         // 40 g/h at 400 g/kWh are 100 W.
         let rate = CarbonRate::new(40_000);
-        let intensity = CarbonIntensity::from_grams_per_kwh(400);
-        let hour = Millis::from_secs(3_600);
-        assert_eq!(rate.energy_within(hour, intensity), Energy::from_watt_hours(100));
-        assert_eq!(CarbonRate::new(1).energy_within(Millis::new(1), CarbonIntensity::new(3)), Energy::new(333_333));
-        assert_eq!(rate.energy_within(hour, CarbonIntensity::ZERO), Energy::MAX);
+        assert_eq!(rate.power_within(CarbonIntensity::from_grams_per_kwh(400)), Power::from_watts(100));
+        assert_eq!(CarbonRate::new(1).power_within(CarbonIntensity::new(3)), Power::new(333_333));
+        assert_eq!(rate.power_within(CarbonIntensity::ZERO), Power::MAX);
     }
 
     #[test]

@@ -1,7 +1,9 @@
 //! Quantities as people read them: four significant figures at most, the unit that fits. For terminals and messages;
 //! what is computed with travels as integers.
 
-use crate::{Carbon, CarbonIntensity, CarbonMass, CarbonRate, Energy, EnergySum, Millis, Power, Ppm, WattHours};
+use crate::{
+    Carbon, CarbonIntensity, CarbonMass, CarbonRate, Energy, EnergySum, Millis, Power, Ppm, WattHours,
+};
 use core::fmt;
 
 /// A larger unit: its size in base units and its name.
@@ -51,7 +53,10 @@ macro_rules! shown {
     };
 }
 
-shown!(Power, &[(1, "mW"), (1_000, "W"), (1_000_000, "kW"), (1_000_000_000, "MW"), (1_000_000_000_000, "GW")]);
+shown!(
+    Power,
+    &[(1, "mW"), (1_000, "W"), (1_000_000, "kW"), (1_000_000_000, "MW"), (1_000_000_000_000, "GW")]
+);
 shown!(Energy, ENERGY_SCALES);
 shown!(EnergySum, ENERGY_SCALES);
 shown!(Millis, &[(1, "ms"), (1_000, "s"), (60_000, "min"), (3_600_000, "h"), (86_400_000, "d")]);

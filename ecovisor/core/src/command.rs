@@ -1,0 +1,208 @@
+//! What can be asked of a site, and why it may be refused. A refusal changes nothing and says what would be accepted.
+
+use crate::app::{AppId, AppName, AppPolicy};
+use crate::cap::{ContainerId, ContainerName};
+use crate::carbon::Budget;
+use crate::share::Share;
+use crate::site::{Rules, Tick};
+use ecovisor_units::{CarbonRate, Energy, Millis, Power};
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+/// A change of what holds from the next tick.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Command {
+    /// A new app, at the end of the order, before `house`.
+    CreateApp {
+        /// Unique among the living.
+        name: AppName,
+        /// Its share.
+        share: Share,
+        /// Its policy.
+        policy: AppPolicy,
+    },
+    /// Another share. What a lowered capacity no longer holds passes to `house`.
+    ChangeShare {
+        /// Whose.
+        app: AppId,
+        /// The whole new share.
+        share: Share,
+    },
+    /// Another policy. Settings that were at their default follow it.
+    ChangePolicy {
+        /// Whose.
+        app: AppId,
+        /// The whole new policy.
+        policy: AppPolicy,
+    },
+    /// An app winds down.
+    DrainApp(AppId),
+    /// An app ends; all it has passes to `house`. Refused while it is active and has containers.
+    DeleteApp(AppId),
+    /// A container joins an app.
+    AttachContainer {
+        /// Whose.
+        app: AppId,
+        /// Unique within the app.
+        name: ContainerName,
+        /// The most it can draw; at least 1 mW.
+        ceiling: Power,
+    },
+    /// A container leaves.
+    DetachContainer(ContainerId),
+    /// Charge at this power until full; zero ends charging.
+    SetChargeRate {
+        /// Whose.
+        app: AppId,
+        /// At most the charge limit of its share.
+        rate: Power,
+        /// How long it holds; `None` means until changed.
+        lease: Option<Millis>,
+    },
+    /// Most the battery gives to load.
+    SetMaxDischarge {
+        /// Whose.
+        app: AppId,
+        /// At most the discharge limit of its share.
+        limit: Power,
+        /// How long it holds; `None` means until changed.
+        lease: Option<Millis>,
+    },
+    /// Most a container may draw; `None` lifts the cap.
+    SetContainerCap {
+        /// Which.
+        container: ContainerId,
+        /// Zero throttles it as far as it goes.
+        cap: Option<Power>,
+        /// How long it holds; `None` means until changed.
+        lease: Option<Millis>,
+    },
+    /// Most carbon per time; `None` lifts the bound.
+    SetCarbonRate {
+        /// Whose.
+        app: AppId,
+        /// Zero forbids the grid wherever its intensity is above zero.
+        rate: Option<CarbonRate>,
+        /// How long it holds; `None` means until changed.
+        lease: Option<Millis>,
+    },
+    /// Most carbon in a window; `None` lifts the bound.
+    SetCarbonBudget {
+        /// Whose.
+        app: AppId,
+        /// The window begins when the budget holds.
+        budget: Option<Budget>,
+        /// How long it holds; `None` means until changed.
+        lease: Option<Millis>,
+    },
+    /// Other rules for the whole site, under which all shares must still fit.
+    Reconfigure(Rules),
+}
+
+/// What an accepted command led to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Accepted {
+    /// The tick from which it holds.
+    pub holds_from: Tick,
+    /// The app that was created.
+    pub app: Option<AppId>,
+    /// The container that was attached.
+    pub container: Option<ContainerId>,
+}
+
+/// Why a command is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum Refusal {
+    /// No such app, or not any more.
+    #[error("there is no app {}", .0.get())]
+    UnknownApp(AppId),
+    /// No such container, or not any more.
+    #[error("there is no container {}", .0.get())]
+    UnknownContainer(ContainerId),
+    /// `house` is the operator's own; it has no share to change and does not end.
+    #[error("house is the site's own app: its share is what others leave")]
+    House,
+    /// The name is taken.
+    #[error("the name is taken")]
+    NameTaken,
+    /// The app winds down and takes nothing new.
+    #[error("the app is draining and takes nothing new")]
+    Draining,
+    /// An active app with containers is not deleted.
+    #[error("the app is active and has {containers} containers: drain it first, or detach them")]
+    HasContainers {
+        /// How many.
+        containers: u32,
+    },
+    /// More battery capacity than is free.
+    #[error("battery capacity of {asked} exceeds the {free} that are free")]
+    Capacity {
+        /// What was asked.
+        asked: Energy,
+        /// What would be accepted.
+        free: Energy,
+    },
+    /// A floor above the capacity.
+    #[error("a battery floor of {floor} lies above the capacity of {capacity}")]
+    Floor {
+        /// What was asked.
+        floor: Energy,
+        /// The most that would be accepted.
+        capacity: Energy,
+    },
+    /// More charge power than is free.
+    #[error("a charge limit of {asked} exceeds the {free} that are free")]
+    ChargePower {
+        /// What was asked.
+        asked: Power,
+        /// What would be accepted.
+        free: Power,
+    },
+    /// More discharge power than is free.
+    #[error("a discharge limit of {asked} exceeds the {free} that are free")]
+    DischargePower {
+        /// What was asked.
+        asked: Power,
+        /// What would be accepted.
+        free: Power,
+    },
+    /// More of the grid connection than is free.
+    #[error("a grid limit of {asked} exceeds the {free} that are free")]
+    GridLimit {
+        /// What was asked.
+        asked: Power,
+        /// What would be accepted.
+        free: Power,
+    },
+    /// A setting beyond the app's share.
+    #[error("{asked} exceeds the share's limit of {limit}")]
+    BeyondShare {
+        /// What was asked.
+        asked: Power,
+        /// What would be accepted.
+        limit: Power,
+    },
+    /// A lease of no time.
+    #[error("a lease of 0 ms ends before it begins: give at least 1 ms, or none to hold until changed")]
+    EmptyLease,
+    /// A budget's window shorter than a tick.
+    #[error("a budget window of {asked} is shorter than a tick of {tick}")]
+    ShortWindow {
+        /// What was asked.
+        asked: Millis,
+        /// The least that would be accepted.
+        tick: Millis,
+    },
+    /// A container that can draw nothing.
+    #[error("a container's ceiling must be at least 1 mW")]
+    NoCeiling,
+    /// More apps or containers than the site takes.
+    #[error("the site takes no more than {limit} of these")]
+    TooMany {
+        /// The most.
+        limit: u32,
+    },
+    /// Rules that contradict themselves.
+    #[error("these rules cannot hold: {0}")]
+    Rules(&'static str),
+}

@@ -1,0 +1,283 @@
+//! Admission: what a command may change, and what is still free.
+
+use super::{Setup, Tick};
+use crate::app::{App, AppId, AppPolicy, Leased, Life};
+use crate::cap::{Container, ContainerId};
+use crate::command::{Command, Refusal};
+use crate::settle::SolarRule;
+use crate::share::{BatteryShare, Share};
+use ecovisor_units::{Millis, Power};
+
+impl Setup {
+    /// Applies a command to what will hold from `from`, in the site's own time; returns what it created.
+    pub(super) fn apply(
+        &mut self,
+        command: &Command,
+        from: Millis,
+    ) -> Result<(Option<AppId>, Option<ContainerId>), Refusal> {
+        match command {
+            Command::CreateApp { name, share, policy } => {
+                if self.apps.iter().any(|app| app.name == *name) {
+                    return Err(Refusal::NameTaken);
+                }
+                at_most(self.apps.len(), self.rules.apps_max)?;
+                self.admit(*share, None)?;
+                within_share(policy, share)?;
+                return Ok((
+                    Some(self.create(App {
+                        id: AppId::new(self.next_app),
+                        name: name.clone(),
+                        share: *share,
+                        policy: *policy,
+                        settings: policy.defaults(),
+                        life: Life::Active,
+                    })),
+                    None,
+                ));
+            }
+            Command::ChangeShare { app, share } => {
+                self.tenant(*app)?;
+                self.admit(*share, Some(*app))?;
+                self.reshare(*app, *share)?;
+            }
+            Command::ChangePolicy { app, policy } => self.change_policy(*app, *policy)?,
+            Command::DrainApp(app) => {
+                let app = self.tenant(*app)?;
+                app.life = Life::Draining;
+                app.settings = AppPolicy { charge_rate: Power::ZERO, ..app.policy }.defaults();
+            }
+            Command::DeleteApp(app) => self.delete(*app)?,
+            Command::AttachContainer { app, name, ceiling } => {
+                self.active(*app)?;
+                at_most(self.containers.len(), self.rules.containers_max)?;
+                if ceiling.is_zero() {
+                    return Err(Refusal::NoCeiling);
+                }
+                if self.containers.iter().any(|c| c.app == *app && c.name == *name) {
+                    return Err(Refusal::NameTaken);
+                }
+                let id = ContainerId::new(self.next_container);
+                self.next_container += 1;
+                let cap = Leased::lasting(None);
+                self.containers.push(Container { id, app: *app, name: name.clone(), ceiling: *ceiling, cap });
+                return Ok((None, Some(id)));
+            }
+            Command::DetachContainer(container) => {
+                self.container(*container)?;
+                self.containers.retain(|c| c.id != *container);
+            }
+            Command::SetChargeRate { app, rate, lease } => {
+                let limit = self.share_of(*app)?.battery.charge_limit;
+                let until = until(*lease, from)?;
+                self.active(*app)?.settings.charge_rate = Leased { value: within(*rate, limit)?, until };
+            }
+            Command::SetMaxDischarge { app, limit, lease } => {
+                let most = self.share_of(*app)?.battery.discharge_limit;
+                let until = until(*lease, from)?;
+                self.active(*app)?.settings.max_discharge = Leased { value: within(*limit, most)?, until };
+            }
+            Command::SetContainerCap { container, cap, lease } => {
+                let until = until(*lease, from)?;
+                self.container(*container)?.cap = Leased { value: *cap, until };
+            }
+            Command::SetCarbonRate { app, rate, lease } => {
+                let until = until(*lease, from)?;
+                self.active(*app)?.settings.carbon_rate = Leased { value: *rate, until };
+            }
+            Command::SetCarbonBudget { app, budget, lease } => {
+                let tick = self.rules.tick;
+                if let Some(budget) = budget.filter(|budget| budget.window < tick) {
+                    return Err(Refusal::ShortWindow { asked: budget.window, tick });
+                }
+                let until = until(*lease, from)?;
+                self.active(*app)?.settings.carbon_budget = Leased { value: *budget, until };
+            }
+            Command::Reconfigure(rules) => {
+                rules.check()?;
+                let before = core::mem::replace(&mut self.rules, rules.clone());
+                self.check_fit().inspect_err(|_| self.rules = before)?;
+            }
+        }
+        Ok((None, None))
+    }
+
+    /// What the site has to reserve from, `house` and the buffer's reserve included.
+    fn whole(&self) -> Share {
+        let battery = self.rules.battery.map_or_else(BatteryShare::default, |battery| BatteryShare {
+            capacity: battery.capacity,
+            floor: ecovisor_units::Energy::ZERO,
+            charge_limit: battery.charge_limit,
+            discharge_limit: battery.discharge_limit,
+        });
+        let grid_limit = self.rules.grid.map_or(Power::ZERO, |grid| grid.import_limit);
+        Share { solar_weight: 0, battery, grid_limit }
+    }
+
+    /// What a buffered site reserves: peak solar × longest span of capacity, and peak solar of charge power.
+    fn reserve(&self) -> Share {
+        match self.rules.solar_rule {
+            SolarRule::Live { .. } => Share::default(),
+            SolarRule::Buffered => Share {
+                battery: BatteryShare {
+                    capacity: self.rules.solar_peak.over(self.rules.longest_span),
+                    charge_limit: self.rules.solar_peak,
+                    ..BatteryShare::default()
+                },
+                ..Share::default()
+            },
+        }
+    }
+
+    /// What is free for another share, or for `except` to change its own into.
+    pub(super) fn free(&self, except: Option<AppId>) -> Share {
+        self.whole().left_after(self.reserve()).left_after(self.tree.taken(None, except))
+    }
+
+    /// `house`'s share: what others leave, and a weight of its own.
+    pub(super) fn house_share(&self) -> Share {
+        Share { solar_weight: self.rules.house_weight, ..self.free(None) }
+    }
+
+    /// Whether all that is reserved fits into the site.
+    pub(super) fn check_fit(&self) -> Result<(), Refusal> {
+        let (whole, taken) = (self.whole(), self.reserve().plus(self.tree.taken(None, None)));
+        if taken.battery.charge_limit > whole.battery.charge_limit {
+            let (asked, free) = (taken.battery.charge_limit, whole.battery.charge_limit);
+            return Err(Refusal::ChargePower { asked, free });
+        }
+        fits(taken, whole)
+    }
+
+    /// Whether `share` fits, with `except`'s own taken out.
+    fn admit(&self, share: Share, except: Option<AppId>) -> Result<(), Refusal> {
+        let BatteryShare { capacity, floor, .. } = share.battery;
+        if floor > capacity {
+            return Err(Refusal::Floor { floor, capacity });
+        }
+        fits(share, self.free(except))
+    }
+
+    fn create(&mut self, app: App) -> AppId {
+        let id = app.id;
+        self.next_app += 1;
+        self.tree.place(None, app.share, Some(id)).expect("there is always a place below the site");
+        self.apps.insert(self.apps.len() - 1, app);
+        id
+    }
+
+    /// A share's limits bound the settings made under an earlier one.
+    fn reshare(&mut self, app: AppId, share: Share) -> Result<(), Refusal> {
+        self.tree.reshare(app, share);
+        let app = self.tenant(app)?;
+        app.share = share;
+        let charge = &mut app.settings.charge_rate.value;
+        *charge = (*charge).min(share.battery.charge_limit);
+        app.policy.charge_rate = app.policy.charge_rate.min(share.battery.charge_limit);
+        Ok(())
+    }
+
+    fn change_policy(&mut self, app: AppId, policy: AppPolicy) -> Result<(), Refusal> {
+        let app = self.tenant(app)?;
+        within_share(&policy, &app.share)?;
+        let (old, new) = (app.policy.defaults(), policy.defaults());
+        if app.settings.charge_rate == old.charge_rate && app.life == Life::Active {
+            app.settings.charge_rate = new.charge_rate;
+        }
+        if app.settings.max_discharge == old.max_discharge {
+            app.settings.max_discharge = new.max_discharge;
+        }
+        app.policy = policy;
+        Ok(())
+    }
+
+    fn delete(&mut self, app: AppId) -> Result<(), Refusal> {
+        let life = self.tenant(app)?.life;
+        let containers = self.containers.iter().filter(|c| c.app == app).count();
+        if containers > 0 && life == Life::Active {
+            return Err(Refusal::HasContainers { containers: u32::try_from(containers).unwrap_or(u32::MAX) });
+        }
+        self.containers.retain(|c| c.app != app);
+        self.apps.retain(|a| a.id != app);
+        self.tree.remove(app);
+        Ok(())
+    }
+
+    fn any(&mut self, app: AppId) -> Result<&mut App, Refusal> {
+        self.apps.iter_mut().find(|a| a.id == app).ok_or(Refusal::UnknownApp(app))
+    }
+
+    /// An app that is not `house`.
+    fn tenant(&mut self, app: AppId) -> Result<&mut App, Refusal> {
+        if app == AppId::HOUSE {
+            return Err(Refusal::House);
+        }
+        self.any(app)
+    }
+
+    /// An app that takes something new; `house` does.
+    fn active(&mut self, app: AppId) -> Result<&mut App, Refusal> {
+        let app = self.any(app)?;
+        match app.life {
+            Life::Active => Ok(app),
+            Life::Draining => Err(Refusal::Draining),
+        }
+    }
+
+    fn share_of(&self, app: AppId) -> Result<Share, Refusal> {
+        if app == AppId::HOUSE {
+            return Ok(self.house_share());
+        }
+        self.apps.iter().find(|a| a.id == app).map(|a| a.share).ok_or(Refusal::UnknownApp(app))
+    }
+
+    fn container(&mut self, container: ContainerId) -> Result<&mut Container, Refusal> {
+        self.containers.iter_mut().find(|c| c.id == container).ok_or(Refusal::UnknownContainer(container))
+    }
+}
+
+fn fits(share: Share, free: Share) -> Result<(), Refusal> {
+    let (asked, battery) = (share.battery, free.battery);
+    if asked.capacity > battery.capacity {
+        return Err(Refusal::Capacity { asked: asked.capacity, free: battery.capacity });
+    }
+    if asked.charge_limit > battery.charge_limit {
+        return Err(Refusal::ChargePower { asked: asked.charge_limit, free: battery.charge_limit });
+    }
+    if asked.discharge_limit > battery.discharge_limit {
+        return Err(Refusal::DischargePower { asked: asked.discharge_limit, free: battery.discharge_limit });
+    }
+    if share.grid_limit > free.grid_limit {
+        return Err(Refusal::GridLimit { asked: share.grid_limit, free: free.grid_limit });
+    }
+    Ok(())
+}
+
+fn within(asked: Power, limit: Power) -> Result<Power, Refusal> {
+    if asked > limit { Err(Refusal::BeyondShare { asked, limit }) } else { Ok(asked) }
+}
+
+/// A policy's defaults are settings too.
+fn within_share(policy: &AppPolicy, share: &Share) -> Result<(), Refusal> {
+    within(policy.charge_rate, share.battery.charge_limit).map(drop)
+}
+
+fn until(lease: Option<Millis>, from: Millis) -> Result<Option<Millis>, Refusal> {
+    match lease {
+        Some(lease) if lease.is_zero() => Err(Refusal::EmptyLease),
+        Some(lease) => Ok(Some(from.saturating_add(lease))),
+        None => Ok(None),
+    }
+}
+
+fn at_most(count: usize, limit: u32) -> Result<(), Refusal> {
+    let fits = u32::try_from(count).is_ok_and(|count| count < limit);
+    if fits { Ok(()) } else { Err(Refusal::TooMany { limit }) }
+}
+
+impl Tick {
+    /// The tick after this one.
+    #[must_use]
+    pub fn next(self) -> Self {
+        Self(self.0 + 1)
+    }
+}
