@@ -1,0 +1,73 @@
+//! The only place that reads clocks. Spans come from the boot-time clock, which runs through suspend; labels from the
+//! wall clock. Three clocks, one daemon: real, scaled (wall time times a factor), simulated (as fast as it goes).
+
+use rustix::time::{ClockId, clock_gettime};
+use std::time::SystemTime;
+
+/// Which clock a site runs on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClockKind {
+    /// The real one.
+    Real,
+    /// The real one times a factor.
+    Scaled,
+    /// None: the next tick comes when the last is done.
+    Simulated,
+}
+
+/// A site's clock, as clients see it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ClockInfo {
+    /// Which.
+    pub kind: ClockKind,
+    /// Virtual time per real time; 1 for the real clock, 0 for the simulated one (as fast as it goes).
+    pub factor: u32,
+}
+
+/// Real time since boot, in ms, suspend included.
+#[must_use]
+pub fn boot_ms() -> u64 {
+    let now = clock_gettime(ClockId::Boottime);
+    let (seconds, nanos) = (u64::try_from(now.tv_sec).unwrap_or(0), u64::try_from(now.tv_nsec).unwrap_or(0));
+    seconds.saturating_mul(1_000).saturating_add(nanos / 1_000_000)
+}
+
+/// Wall time, in ms since the Unix epoch; zero for a clock set before it.
+#[must_use]
+#[expect(clippy::disallowed_methods, reason = "this is the clock module")]
+pub fn wall_ms() -> u64 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// The site's time: how virtual moments follow from real ones.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SiteClock {
+    /// Which clock.
+    pub info: ClockInfo,
+    /// The real boot time at which the site's clock was started.
+    started_boot_ms: u64,
+    /// The virtual wall time then.
+    started_wall_ms: u64,
+}
+
+impl SiteClock {
+    /// A clock that starts now at `start_wall_ms` (real sites: the wall clock's own time).
+    #[must_use]
+    pub fn start(info: ClockInfo, start_wall_ms: u64) -> Self {
+        Self { info, started_boot_ms: boot_ms(), started_wall_ms: start_wall_ms }
+    }
+
+    /// The virtual wall time of a real boot time, in ms since the Unix epoch.
+    #[must_use]
+    pub fn wall_at(&self, boot_ms: u64) -> u64 {
+        let real = boot_ms.saturating_sub(self.started_boot_ms);
+        self.started_wall_ms.saturating_add(real.saturating_mul(u64::from(self.info.factor)))
+    }
+
+    /// Virtual time for real time.
+    #[must_use]
+    pub fn scale(&self, real_ms: u64) -> u64 {
+        real_ms.saturating_mul(u64::from(self.info.factor))
+    }
+}
