@@ -11,6 +11,15 @@ pub struct Place {
     pub longitude: f64,
 }
 
+impl Place {
+    /// That place, or `None` where a figure is out of range or no number.
+    #[must_use]
+    pub fn new(latitude: f64, longitude: f64) -> Option<Self> {
+        let exists = (-90.0..=90.0).contains(&latitude) && (-180.0..=180.0).contains(&longitude);
+        exists.then_some(Self { latitude, longitude })
+    }
+}
+
 /// A zone of the carbon data.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Zone {
@@ -120,6 +129,14 @@ mod tests {
             let csv = station.csv.as_bytes();
             let trace = trace::tmy3(station.key, csv, station.utc_offset_minutes, 2022).unwrap();
             assert_eq!(trace.intervals().len(), 8_760, "{}", station.key);
+        }
+    }
+
+    #[test]
+    fn places_lie_on_earth() {
+        assert!(Place::new(90.0, -180.0).is_some());
+        for (latitude, longitude) in [(90.1, 0.0), (0.0, -180.1), (f64::NAN, 0.0), (0.0, f64::INFINITY)] {
+            assert_eq!(Place::new(latitude, longitude), None);
         }
     }
 

@@ -134,3 +134,11 @@ fn a_cgroup_in_use_is_busy_and_an_empty_one_is_removed() {
     assert!(matches!(busy.cgroup.remove(), Err(ApplyError::Busy { .. })));
     assert_eq!(busy.cgroup.processes().unwrap(), [busy.child.id()]);
 }
+
+#[test]
+fn a_process_that_is_not_there_cannot_join() {
+    let Some(busy) = Busy::start("join") else { return };
+    // Beyond the kernel's largest pid (4194304), so nobody's.
+    let error = busy.cgroup.join(4_194_305).unwrap_err();
+    assert_eq!(error.to_string(), "process 4194305 is gone");
+}

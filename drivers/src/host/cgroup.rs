@@ -29,6 +29,9 @@ pub struct Cgroup {
     hierarchies: Hierarchies,
 }
 
+/// ESRCH: what the kernel answers where there is no such process.
+const NO_SUCH_PROCESS: i32 = 3;
+
 /// Longest name, bytes: room for a prefix below the kernel's 255.
 const NAME_MAX: usize = 64;
 
@@ -50,14 +53,7 @@ impl Cgroup {
         if let Some(unified) = hierarchies.unified.as_ref().filter(|_| hierarchies.unified_caps) {
             enable_cpu(&unified.join(parent))?;
         }
-        for path in made.paths() {
-            match std::fs::create_dir(&path) {
-                Err(cause) if cause.kind() != std::io::ErrorKind::AlreadyExists => {
-                    return Err(ApplyError::writing(&path, cause));
-                }
-                Ok(()) | Err(_) => {}
-            }
-        }
+        make_all(made.paths())?;
         Ok(made)
     }
 
@@ -72,10 +68,15 @@ impl Cgroup {
     /// Moves the process `pid`, with all its threads, into the cgroup; children that it starts from then on follow.
     ///
     /// # Errors
-    /// [`ApplyError::Forbidden`] without the right, [`ApplyError::Gone`] where the cgroup is not there,
-    /// [`ApplyError::Transient`] where the process is not (ESRCH).
+    /// [`ApplyError::Forbidden`] without the right, [`ApplyError::Gone`] where the cgroup or the process is not there.
     pub fn join(&self, pid: u32) -> Result<(), ApplyError> {
-        self.paths().try_for_each(|path| write(&path.join("cgroup.procs"), &pid.to_string()))
+        let join = |path: PathBuf| write(&path.join("cgroup.procs"), &pid.to_string());
+        self.paths().try_for_each(join).map_err(|error| match error {
+            ApplyError::Transient { cause, .. } if cause.raw_os_error() == Some(NO_SUCH_PROCESS) => {
+                ApplyError::Gone { path: format!("process {pid}").into() }
+            }
+            error => error,
+        })
     }
 
     /// The processes in it.
@@ -221,6 +222,23 @@ impl Cgroup {
 enum Bandwidth {
     V2(PathBuf),
     V1 { quota: PathBuf, period: PathBuf },
+}
+
+/// Makes every directory that is not there; where one cannot be made, removes those that it made.
+fn make_all(paths: impl Iterator<Item = PathBuf>) -> Result<(), ApplyError> {
+    let mut made = Vec::new();
+    for path in paths {
+        match std::fs::create_dir(&path) {
+            Ok(()) => made.push(path),
+            Err(cause) if cause.kind() == std::io::ErrorKind::AlreadyExists => {}
+            Err(cause) => {
+                // Best effort: an empty cgroup left behind steers nothing.
+                made.iter().for_each(|path| drop(std::fs::remove_dir(path)));
+                return Err(ApplyError::writing(&path, cause));
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Enables the cpu controller for the children of the v2 cgroup `parent`, where it is not yet.

@@ -77,10 +77,11 @@ fn a_cgroup_is_made_and_joined_in_every_hierarchy() {
     let tree = hybrid();
     let app = app(&tree);
     app.join(41).unwrap();
-    for controller in ["cpu", "cpuacct", "freezer", "unified"] {
+    for controller in ["cpu", "cpuacct", "unified"] {
         assert_eq!(found(tree.path(), &format!("{controller}/app/cgroup.procs")), "41", "{controller}");
     }
     assert!(!tree.path().join("memory/app").exists());
+    assert!(!tree.path().join("freezer/app").exists());
     assert_eq!(app.processes().unwrap(), [41]);
 }
 
@@ -121,7 +122,6 @@ fn hybrid_accounts_and_caps_in_v1_and_freezes_in_v2() {
     assert_eq!(app.quota().unwrap(), None);
     app.freeze().unwrap();
     assert_eq!(found(tree.path(), "unified/app/cgroup.freeze"), "1");
-    assert_eq!(found(tree.path(), "freezer/app/freezer.state"), "THAWED\n");
 }
 
 #[test]
@@ -163,6 +163,28 @@ fn a_cgroup_in_use_is_not_removed() {
     let tree = v2("cpu");
     let app = app(&tree);
     assert!(matches!(app.remove(), Err(ApplyError::Busy { .. })));
+}
+
+#[test]
+fn a_cgroup_that_cannot_be_made_everywhere_is_made_nowhere() {
+    let tree = hybrid();
+    let hierarchies = Hierarchies {
+        cpuacct: Some(tree.path().join("nowhere")),
+        ..Hierarchies::detect(tree.path()).unwrap()
+    };
+    let refusal = Cgroup::create(&hierarchies, Path::new(""), "app");
+    assert!(matches!(refusal, Err(ApplyError::Gone { .. })));
+    assert!(!tree.path().join("unified/app").exists());
+    assert!(!tree.path().join("cpu/app").exists());
+}
+
+#[test]
+fn a_cgroup_that_is_there_is_taken_over() {
+    let tree = hybrid();
+    let app = app(&tree);
+    let again = Cgroup::create(&Hierarchies::detect(tree.path()).unwrap(), Path::new(""), "app").unwrap();
+    assert_eq!(again, app);
+    assert_eq!(again.cpu_time().unwrap(), app.cpu_time().unwrap());
 }
 
 #[test]

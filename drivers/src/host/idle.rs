@@ -49,15 +49,15 @@ pub fn idle_parts(rule: IdleRule, whole: Energy, cores: u32, busy: CpuTime, shar
 }
 
 /// Part i is floor(whole × w₁..ᵢ ÷ total) − floor(whole × w₁..ᵢ₋₁ ÷ total); what is beyond the weights is the house's.
-/// Weights are below 2⁶⁴ each, and fewer than 2³² of them are summed with a u64 factor only after scaling fits u128:
-/// see [`boundary`].
+/// Sums that exceed 64 bits (584 core-years in one span) lose their last bits, all alike, so that products fit.
 fn split(whole: Energy, weights: &[u128], total: u128) -> IdleParts {
     let total = total.max(weights.iter().sum());
+    let excess_bits = u64::BITS.saturating_sub(total.leading_zeros());
     let mut sum = 0;
     let mut given = Energy::ZERO;
     let part = |weight: &u128| {
         sum += weight;
-        let until = boundary(whole, sum, total);
+        let until = boundary(whole, sum >> excess_bits, total >> excess_bits);
         let part = until - given;
         given = until;
         part
@@ -66,18 +66,10 @@ fn split(whole: Energy, weights: &[u128], total: u128) -> IdleParts {
     IdleParts { parts, house: whole - given }
 }
 
-/// floor(whole × sum ÷ total), with sum at most total; nothing of a total of zero. Where the product would not fit, both
-/// weights are halved until it does: rounding that 2⁶⁴ ns (584 core-years) make invisible.
+/// floor(whole × sum ÷ total), with sum at most total, both below 2⁶⁴; nothing of a total of zero.
 fn boundary(whole: Energy, sum: u128, total: u128) -> Energy {
-    let (mut sum, mut total) = (sum, total);
-    let product = loop {
-        match sum.checked_mul(u128::from(whole.get())) {
-            Some(product) => break product,
-            None => (sum, total) = (sum / 2, total / 2),
-        }
-    };
-    let part = product.checked_div(total).unwrap_or(0);
-    Energy::new(u64::try_from(part).unwrap_or(u64::MAX)).min(whole)
+    let part = (u128::from(whole.get()) * sum).checked_div(total).unwrap_or(0);
+    Energy::new(u64::try_from(part).unwrap_or(u64::MAX))
 }
 
 #[cfg(test)]
@@ -117,6 +109,14 @@ mod tests {
     fn a_machine_that_did_nothing_idles_for_the_house() {
         let split = idle_parts(IdleRule::Use, Energy::new(7), 4, CpuTime::ZERO, &[share(1, 0)]);
         assert_eq!(split, IdleParts { parts: vec![Energy::ZERO], house: Energy::new(7) });
+    }
+
+    #[test]
+    fn the_longest_use_is_split_too() {
+        let shares = [share(0, u64::MAX), share(0, u64::MAX)];
+        let split = idle_parts(IdleRule::Use, Energy::MAX, 1, CpuTime::ZERO, &shares);
+        let half = u64::MAX / 2;
+        assert_eq!(split.parts, [Energy::new(half), Energy::new(half + 1)]);
     }
 
     proptest! {

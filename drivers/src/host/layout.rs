@@ -69,10 +69,11 @@ impl Hierarchies {
         any.then_some(found)
     }
 
-    /// Every root that a workload joins, each once.
+    /// Every root that a workload joins, each once; v1's freezer only where v2 does not freeze.
     pub(super) fn roots(&self) -> Vec<&Path> {
         let mut roots: Vec<&Path> = Vec::new();
-        for root in [&self.unified, &self.cpu, &self.cpuacct, &self.freezer].into_iter().flatten() {
+        let freezing = self.unified.as_ref().or(self.freezer.as_ref());
+        for root in [freezing, self.cpu.as_ref(), self.cpuacct.as_ref()].into_iter().flatten() {
             if !roots.contains(&root.as_path()) {
                 roots.push(root);
             }
@@ -121,7 +122,7 @@ mod tests {
         let tree = hybrid();
         let found = Hierarchies::detect(tree.path()).unwrap();
         assert_eq!((found.mode, found.unified_caps), (CgroupMode::Hybrid, false));
-        assert_eq!(found.roots().len(), 4);
+        assert_eq!(found.roots().len(), 3);
         assert_ne!(found.cpu, found.cpuacct);
     }
 

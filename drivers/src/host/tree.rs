@@ -62,6 +62,12 @@ impl ProcessTree {
         Ok(tree)
     }
 
+    /// When the root started, in clock ticks since boot: with its pid, its identity.
+    #[must_use]
+    pub const fn started(&self) -> u64 {
+        self.root.started
+    }
+
     /// The members now: who was one and lives, and everybody below.
     fn living(&self, processes: &BTreeMap<u32, ProcessStat>) -> BTreeMap<Identity, ProcessStat> {
         let identity = |pid: u32, stat: &ProcessStat| Identity { pid, started: stat.started };

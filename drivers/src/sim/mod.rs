@@ -17,6 +17,8 @@ pub mod fault;
 mod lease;
 pub mod meter;
 mod minutes;
+#[cfg(test)]
+mod oracle;
 pub mod panel;
 pub mod site;
 pub mod sky;

@@ -241,3 +241,7 @@ fn part(whole: Energy, until: u64, span: Millis) -> Energy {
     let part = product.checked_div(u128::from(span.get())).unwrap_or(0);
     Energy::new(u64::try_from(part).unwrap_or(u64::MAX))
 }
+
+#[cfg(test)]
+#[path = "site_tests.rs"]
+mod tests;
