@@ -55,8 +55,9 @@ class Battery:
         self.limit = app["charge_limit_mw"] * span
         self.claim, self.came_in, self.went_out = claim, 0, 0
 
-    def grown(self):
-        return self.came_in * self.charge // MILLION
+    def grown(self, ahead=0):
+        """What came in, and `ahead` that will, inside."""
+        return (self.came_in + ahead) * self.charge // MILLION
 
     def shrunk(self):
         return ceil_div(self.went_out * MILLION, self.discharge)
@@ -67,9 +68,9 @@ class Battery:
     def full(self):
         return self.level() >= self.capacity
 
-    def takes_to_grow(self, inside):
-        """The least further input at the terminals that adds `inside`."""
-        return max(0, ceil_div((self.grown() + inside) * MILLION, self.charge) - self.came_in)
+    def takes_to_grow(self, inside, ahead=0):
+        """The least further input at the terminals that adds `inside` after `ahead`."""
+        return max(0, ceil_div((self.grown(ahead) + inside) * MILLION, self.charge) - self.came_in - ahead)
 
     def accepts(self):
         room = max(0, self.capacity - self.level())  # the room there is now, also after what went out this tick [R4]
@@ -81,9 +82,7 @@ class Battery:
 
     def put(self, energy):
         assert 0 <= energy <= self.accepts(), "above capacity or charge limit"
-        before = self.grown()
         self.came_in += energy
-        return self.grown() - before
 
     def take(self, energy, credit=False):
         assert energy >= 0 and (credit or energy <= self.delivers()), "below the floor"
@@ -156,40 +155,47 @@ class Tick:
     # Repayment ------------------------------------------------------------------------------------------------------
 
     def enter(self, source, amounts):
-        """What is about to enter batteries: a debtor's goes to its lenders first. Those without debts come first and what
-        an app has still to bring in is kept free at it, so its own comes before what others repay. [R5]
-        Answers what found no place."""
-        waiting, rest = list(amounts), [0] * len(amounts)
-        debtor = [app["debt_uj"] > 0 for app in self.apps]
-        for i in sorted(self.all, key=lambda i: debtor[i]):  # stable: order of creation within each half
-            waiting[i] = 0
-            energy = amounts[i]
-            if energy and debtor[i]:
-                energy -= self.repay(source, i, energy, waiting)
-            own = min(energy, self.battery[i].accepts())
-            self.battery[i].put(own)
-            self.flows[i][source + "_to_battery"] += own
-            rest[i] = energy - own
+        """What is about to enter batteries: that of debtors goes to lenders first, of all debtors to all lenders at once.
+        Each lender keeps room for its own, which counts as if it came first. [R5] Answers what found no place."""
+        own = [min(amount, battery.accepts()) for amount, battery in zip(amounts, self.battery)]
+        paid, rest = self.repay(source, amounts, own), []
+        for flow, battery, amount, away in zip(self.flows, self.battery, amounts, paid):
+            stays = min(amount - away, battery.accepts())
+            battery.put(stays)
+            flow[source + "_to_battery"] += stays
+            rest.append(amount - away - stays)
         return rest
 
-    def repay(self, source, i, energy, waiting):
-        debtor, paid = self.apps[i], 0
-        owed = [0 if j == i else app["loan_uj"] for j, app in enumerate(self.apps)]  # never its own lender [R6]
-        due = min(debtor["debt_uj"], sum(owed))
-        # One split at the terminals; a part that a lender cannot take goes to no other lender. [R7]
-        offered = split(min(energy, ceil_div(due * MILLION, self.site["charge_ppm"])), owed)
-        for j, part in enumerate(offered):
+    def repay(self, source, amounts, own):
+        """One split at the terminals, of all that debtors offer, by what each lender is owed, a debtor's own loans
+        included. [R6] What a lender cannot take goes to no other lender. [R7]"""
+        offered = [min(amount, ceil_div(app["debt_uj"] * MILLION, self.site["charge_ppm"]))
+                   for amount, app in zip(amounts, self.apps)]
+        taken = arrived = 0
+        for j, part in enumerate(split(sum(offered), [app["loan_uj"] for app in self.apps])):
             battery, lender = self.battery[j], self.apps[j]
-            most = battery.takes_to_grow(min(lender["loan_uj"], debtor["debt_uj"]))
-            part = min(part, most, max(0, battery.accepts() - waiting[j]))
-            inside = battery.put(part)
-            self.flows[i][source + "_to_lenders"] += part
+            room = max(0, battery.accepts() - own[j])
+            part = min(part, room, battery.takes_to_grow(lender["loan_uj"], own[j]))
+            inside = battery.grown(own[j] + part) - battery.grown(own[j])
+            battery.put(part)
             self.flows[j]["repaid_in"] += part
-            self.flows[i]["debt_repaid"] += inside
-            debtor["debt_uj"] -= inside
             lender["loan_uj"] -= inside
-            paid += part
+            taken, arrived = taken + part, arrived + inside
+        paid = split(taken, offered)
+        for flow, part in zip(self.flows, paid):
+            flow[source + "_to_lenders"] += part
+        self.reduce_debts(split(arrived, paid))
         return paid
+
+    def reduce_debts(self, parts):
+        """Where rounding gives a debtor more than it owes, the next in order has it."""
+        carried = 0
+        for part, app, flow in zip(parts + [0] * len(parts), self.apps * 2, self.flows * 2):
+            reduced = min(carried + part, app["debt_uj"])
+            carried += part - reduced
+            app["debt_uj"] -= reduced
+            flow["debt_repaid"] += reduced
+        assert carried == 0, "debts are as large as loans"
 
     # Pass 1 ---------------------------------------------------------------------------------------------------------
 
@@ -265,13 +271,13 @@ class Tick:
         else:
             self.overdraft_islanded()
         if self.grid:  # 7
-            for i in self.all:
-                self.charge_from_grid(i, limit[i])
+            rest = self.enter("grid", [self.wanted_from_grid(i, limit[i]) for i in self.all])
+            assert not any(rest)
         for app, battery in zip(self.apps, self.battery):
             if battery.full():  # by flows; what corrections fill ends at the next step 4 [R14]
                 app["charge_rate_mw"] = 0
 
-    def charge_from_grid(self, i, limit):
+    def wanted_from_grid(self, i, limit):
         app, battery, flow = self.apps[i], self.battery[i], self.flows[i]
         drawn = flow["grid_to_load"] + flow["overdraft_grid"]
         left = max(0, limit - drawn)
@@ -280,10 +286,7 @@ class Tick:
             most = app["carbon_rate_mg_per_h"] * MILLION // intensity * self.span
             left = min(left, max(0, most - drawn))
         asked = max(0, app["charge_rate_mw"] * self.span - battery.came_in)  # repayments that came in count [R16]
-        amounts = [0] * len(self.apps)
-        amounts[i] = min(asked, battery.accepts(), left)  # its own limits bound what goes to lenders too [R8]
-        rest = self.enter("grid", amounts)
-        assert not any(rest)
+        return min(asked, battery.accepts(), left)  # its own limits bound what goes to lenders too [R8]
 
     def overdraft_islanded(self):
         for i in self.all:  # own battery: no power limit, only the floor [R17]
@@ -298,23 +301,33 @@ class Tick:
         can = [battery.delivers() for battery in self.battery]
         self.lend(can[-1], [0] * self.house + [can[-1]])
         self.lend(sum(can[:-1]), can[:-1] + [0])
-        self.lend(sum(self.open), [0] * self.house + [1], credit=True)
+        self.lend_on_credit()
 
-    def lend(self, most, lenders, credit=False):
+    def lend(self, most, lenders):
         """One rank of lenders serves all open loads pro rata; the debt is what left the stores, split likewise. [R19]"""
         energy = min(most, sum(self.open))
         served = split(energy, self.open)
         parts = split(energy, lenders)
-        left = [battery.take(part, credit) for battery, part in zip(self.battery, parts)]
+        self.owe(served, [battery.take(part) for battery, part in zip(self.battery, parts)])
+        for flow, part in zip(self.flows, parts):
+            flow["lent"] += part
+
+    def lend_on_credit(self):
+        """House serves the others' loads, then its own: that is lent, and nobody's debt. [R20]"""
+        own, house = self.open[-1], self.battery[-1]
+        served = self.open[:-1] + [0]
+        self.owe(served, [0] * self.house + [house.take(sum(served), credit=True)])
+        house.take(own, credit=True)
+        self.serve(self.house, "overdraft_lent", own)
+        self.flows[-1]["lent"] += sum(served) + own
+
+    def owe(self, served, left):
         debts = split(sum(left), served)
         for i in self.all:
-            own = i == self.house and parts[i] > 0  # house for its own load: its claim, no debt [R20]
-            self.serve(i, "forced_to_load" if own else "overdraft_lent", served[i])
-            self.flows[i]["lent"] += parts[i] - (served[i] if own else 0)
-            self.apps[i]["loan_uj"] += left[i] - (debts[i] if own else 0)
-            if not own:
-                self.flows[i]["debt_incurred"] += debts[i]
-                self.apps[i]["debt_uj"] += debts[i]
+            self.serve(i, "overdraft_lent", served[i])
+            self.flows[i]["debt_incurred"] += debts[i]
+            self.apps[i]["debt_uj"] += debts[i]
+            self.apps[i]["loan_uj"] += left[i]
 
     def close_spill(self):
         if self.buffered:

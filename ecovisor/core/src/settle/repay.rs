@@ -23,25 +23,30 @@ impl Tick<'_> {
             return Vec::new();
         }
         let for_lenders: Vec<u128> = split(total.get(), self.loan.iter().map(|l| l.get())).collect();
-        let mut taken = EnergySum::ZERO;
-        let mut arrived_all = EnergySum::ZERO;
+        let (mut taken, mut arrived) = (EnergySum::ZERO, EnergySum::ZERO);
         for (j, part) in for_lenders.into_iter().enumerate() {
-            let take = bounded(part).min(self.acceptance(j).less(own[j])).min(most(self.loan[j]));
-            if take.is_zero() {
-                continue;
-            }
-            let before = self.flows[j].battery_in().get();
-            let arrived = conversion.arriving(before + u128::from(take.get())) - conversion.arriving(before);
-            let arrived = EnergySum::new(arrived).min(self.loan[j]);
-            self.flows[j].repaid_in += take;
-            self.flows[j].loan_repaid += arrived;
-            self.loan[j] -= arrived;
+            let (take, inside) = self.pay_back(j, bounded(part), own[j]);
             taken += take;
-            arrived_all += arrived;
+            arrived += inside;
         }
         let paid = parts(taken, &offered);
-        self.reduce_debts(arrived_all, &paid);
+        self.reduce_debts(arrived, &paid);
         paid.into_iter().enumerate().filter(|(_, paid)| !paid.is_zero()).collect()
+    }
+
+    /// Pays up to `part` back to lender `j`, which keeps `own` of its acceptance for itself; returns what it took and what
+    /// of that arrived inside, counted as if its own had come in before.
+    fn pay_back(&mut self, j: usize, part: Energy, own: Energy) -> (Energy, EnergySum) {
+        let conversion = self.site.conversion;
+        let before = self.flows[j].battery_in().get() + u128::from(own.get());
+        let grown = conversion.arriving(before);
+        let all_owed = conversion.acceptable(grown + self.loan[j].get()).saturating_sub(before);
+        let take = part.min(self.acceptance(j).less(own)).min(bounded(all_owed));
+        let inside = EnergySum::new(conversion.arriving(before + u128::from(take.get())) - grown);
+        self.flows[j].repaid_in += take;
+        self.flows[j].loan_repaid += inside;
+        self.loan[j] -= inside;
+        (take, inside)
     }
 
     /// Debts fall by what arrived inside, pro rata to what was paid; where rounding gives a debtor more than it owes,
