@@ -44,6 +44,16 @@ impl Busy {
             std::thread::yield_now();
         }
     }
+
+    /// What the loop uses while it uses 0.3 s. The clock is read first and last, so that a test that is held up in
+    /// between reads too little, never too much.
+    fn percent_of_a_core(&self) -> u64 {
+        let time = uptime_nanos();
+        let used = self.cgroup.cpu_time().unwrap();
+        self.use_more(300_000_000);
+        let used = self.cgroup.cpu_time().unwrap().since(used).nanos();
+        used * 100 / (uptime_nanos() - time).max(1)
+    }
 }
 
 impl Drop for Busy {
@@ -75,13 +85,14 @@ fn a_busy_loop_stays_under_its_cap() {
     assert_eq!(busy.cgroup.quota().unwrap(), Some(quota));
 
     busy.use_more(30_000_000);
-    let (used, time) = (busy.cgroup.cpu_time().unwrap(), uptime_nanos());
-    busy.use_more(300_000_000);
-    let used = busy.cgroup.cpu_time().unwrap().since(used).nanos();
-    let percent = used * 100 / (uptime_nanos() - time).max(1);
-    println!("a cap of 30 % of a core: {percent} % used");
-    assert!(percent <= 36, "{percent} % of a core under a cap of 30 %");
-    assert!(percent >= 15, "{percent} % of a core under a cap of 30 %: is the machine overloaded?");
+    // A machine that has other work may give less than the cap allows, but not three times in a row.
+    let enough = |_| {
+        let percent = busy.percent_of_a_core();
+        println!("a cap of 30 % of a core: {percent} % used");
+        assert!(percent <= 36, "{percent} % of a core under a cap of 30 %");
+        percent >= 15
+    };
+    assert!((0..3).any(enough), "less than 15 % of a core under a cap of 30 %: is the machine overloaded?");
 
     capped.lift().unwrap();
     assert_eq!(busy.cgroup.quota().unwrap(), None);

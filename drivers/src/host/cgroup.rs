@@ -163,7 +163,7 @@ impl Cgroup {
     /// As [`ApplyError`] says.
     pub fn lift_quota(&self) -> Result<(), ApplyError> {
         match self.bandwidth()? {
-            Bandwidth::V2(path) => write(&path, "max"),
+            Bandwidth::V2(path) => write_checked(&path, &format!("max {}", CpuQuota::PERIOD_US)),
             Bandwidth::V1 { quota, .. } => write_checked(&quota, "-1"),
         }
     }

@@ -102,7 +102,7 @@ fn v2_accounts_caps_and_freezes_in_one_tree() {
     assert_eq!(found(tree.path(), "app/cpu.max"), "30000 100000");
     assert_eq!(app.quota().unwrap(), Some(QUOTA));
     app.lift_quota().unwrap();
-    assert_eq!(found(tree.path(), "app/cpu.max"), "max");
+    assert_eq!(found(tree.path(), "app/cpu.max"), "max 100000");
     app.freeze().unwrap();
     assert_eq!(found(tree.path(), "app/cgroup.freeze"), "1");
     app.thaw().unwrap();

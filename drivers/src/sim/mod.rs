@@ -1,5 +1,6 @@
 //! An emulated site, a driver like the others: the sun over a place, panels, a battery, a grid connection, and meters
-//! that can fail. Deterministic for a seed: the same calls give the same readings.
+//! that can fail. Deterministic for a seed: the same calls give the same readings on one machine. (The sun is float
+//! physics, whose last bits may differ between machines; what is replayed are journaled readings, never the sun.)
 //!
 //! ```text
 //!   sun -> clear_sky / weather -> panel --+
