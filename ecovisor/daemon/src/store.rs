@@ -1,0 +1,176 @@
+//! What outlives the process: the journal, snapshots of the state, and a record of every tick.
+//!
+//! ```text
+//!   commit(entries, records, snapshot)      one batch, all or nothing, on the disk when it returns
+//!        |
+//!   [Shelved]   numbers and links the entries, frames every value, cuts it into parts, names what is damaged
+//!        |
+//!   [Shelf]     ordered keys and values: `sled` on disk, `memory` for simulated sites and tests
+//! ```
+//!
+//! Entries are numbered without gaps and linked by hashes in the order in which they were committed. What was not yet
+//! acknowledged when the process or the power went may be lost from the end, never from the middle. A write that failed
+//! leaves it open what reached the disk, so the store takes nothing more; who starts again reads what is there.
+
+mod key;
+mod memory;
+mod shelf;
+mod sled;
+
+#[cfg(test)]
+mod contract;
+
+pub use memory::MemoryStore;
+pub use shelf::Shelved;
+pub use sled::SledStore;
+
+use ecovisor_audit::{Checkpoint, Entry, FrameError, Link, Linked, Record, Snapshot};
+use ecovisor_core::Tick;
+use ecovisor_units::Millis;
+use std::path::PathBuf;
+use thiserror::Error;
+
+/// Ticks between two snapshots. A restart replays at most so many (600 ticks of 1,000 apps take about a second), and a
+/// snapshot weighs about as much as one record, so that snapshots add well under a hundredth to the ledger.
+pub const SNAPSHOT_EVERY_TICKS: u64 = 600;
+
+/// What is committed together: all of it or nothing.
+#[derive(Clone, Debug, Default)]
+pub struct Batch {
+    /// To the end of the journal, in this order.
+    pub entries: Vec<Entry>,
+    /// Of ticks that were settled.
+    pub records: Vec<Record>,
+    /// The state after all of the journal, these entries included.
+    pub snapshot: Option<Snapshot>,
+}
+
+/// What a start finds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Loaded {
+    /// The newest snapshot; `None` where there is none.
+    pub checkpoint: Option<Checkpoint>,
+    /// The entries after it, in order.
+    pub entries: Vec<Entry>,
+}
+
+/// What comes one by one out of a store.
+pub type Stream<'a, T> = Box<dyn Iterator<Item = Result<T, StoreError>> + Send + 'a>;
+
+/// Keeps the journal, snapshots and records.
+pub trait Store: Send + Sync {
+    /// What is needed to go on from where the last process ended.
+    ///
+    /// # Errors
+    /// Where it cannot be read, is damaged, or has a hole.
+    fn load(&self) -> Result<Loaded, StoreError>;
+
+    /// Commits a batch; it is durable when this returns. Blocks for as long as the disk takes.
+    ///
+    /// # Errors
+    /// Where it could not be written. The store takes nothing more then.
+    fn commit(&self, batch: Batch) -> Result<(), StoreError>;
+
+    /// The chain's end: how many entries there are, and the link after the last.
+    fn head(&self) -> (u64, Link);
+
+    /// The first and the last tick with a record.
+    ///
+    /// # Errors
+    /// Where it cannot be read.
+    fn ticks(&self) -> Result<Option<(Tick, Tick)>, StoreError>;
+
+    /// The records from `from` to before `to`, in order.
+    fn records(&self, from: Tick, to: Tick) -> Stream<'_, Record>;
+
+    /// The journal from an entry's number on, in order, numbered.
+    fn journal(&self, from_seq: u64) -> Stream<'_, (u64, Linked)>;
+
+    /// The newest snapshot from which `tick` can be replayed: the state before `tick` or an earlier one was settled.
+    ///
+    /// # Errors
+    /// Where it cannot be read or is damaged.
+    fn snapshot_at_or_before(&self, tick: Tick) -> Result<Option<Checkpoint>, StoreError>;
+
+    /// Forgets the records, journal and snapshots that nobody needs in order to replay from `tick` on.
+    ///
+    /// # Errors
+    /// Where it could not be written.
+    fn forget_before(&self, tick: Tick) -> Result<(), StoreError>;
+
+    /// A tick's record.
+    ///
+    /// # Errors
+    /// Where it cannot be read or is damaged.
+    fn record(&self, tick: Tick) -> Result<Option<Record>, StoreError> {
+        self.records(tick, tick.next()).next().transpose()
+    }
+
+    /// The last tick that began at or before `wall`, in ms since the Unix epoch; `None` before the first. Where the wall
+    /// clock was set back, one of the ticks that bear that time.
+    ///
+    /// # Errors
+    /// Where it cannot be read or is damaged.
+    fn tick_at(&self, wall: Millis) -> Result<Option<Tick>, StoreError> {
+        let Some((first, last)) = self.ticks()? else { return Ok(None) };
+        // Invariant: ticks before `low` began at or before `wall`, ticks from `high` on began after it.
+        let (mut low, mut high) = (first.0, last.0 + 1);
+        while low < high {
+            let middle = low + (high - low) / 2;
+            let record = self.record(Tick(middle))?.ok_or(StoreError::NoRecord(Tick(middle)))?;
+            match record.outcome.wall <= wall {
+                true => low = middle + 1,
+                false => high = middle,
+            }
+        }
+        Ok((low > first.0).then(|| Tick(low - 1)))
+    }
+}
+
+/// Why a store cannot do what it was asked.
+#[derive(Debug, Error)]
+pub enum StoreError {
+    /// Another process has it: there is one daemon at a time.
+    #[error("the store {} is in use by another process", .0.display())]
+    InUse(PathBuf),
+    /// A newer program wrote it: go back to that one; nothing was changed.
+    #[error("{what} was written in format version {found}, this program knows versions up to {known}")]
+    Newer {
+        /// Which value.
+        what: String,
+        /// The version in which it was written.
+        found: u8,
+        /// The newest that this program knows.
+        known: u8,
+    },
+    /// A value is not what was written: restore a copy, or export what is whole.
+    #[error("{what} cannot be read")]
+    Damaged {
+        /// Which value.
+        what: String,
+        /// What is wrong with it.
+        #[source]
+        source: FrameError,
+    },
+    /// An entry between others is not there: restore a copy.
+    #[error("journal entry {0} is missing")]
+    NoEntry(u64),
+    /// A record between others is not there: restore a copy.
+    #[error("the record of tick {} is missing", .0.0)]
+    NoRecord(Tick),
+    /// An entry does not follow from its predecessor: somebody changed the journal.
+    #[error("journal entry {0} does not follow from its predecessor")]
+    Unlinked(u64),
+    /// The disk or the engine refuses.
+    #[error("cannot {doing} the store")]
+    Disk {
+        /// What was being done.
+        doing: &'static str,
+        /// Why not.
+        #[source]
+        source: std::io::Error,
+    },
+    /// An earlier write failed: end the process.
+    #[error("the store takes nothing more after a failed write")]
+    Stopped,
+}

@@ -1,0 +1,286 @@
+//! The store over any shelf: numbering, linking, framing and cutting, the same for every engine.
+
+use super::key::{Key, Place, Room};
+use super::{Batch, Loaded, Store, StoreError, Stream};
+use ecovisor_audit::frame::{self, FrameError, Kind};
+use ecovisor_audit::{Checkpoint, Link, Linked, Record};
+use ecovisor_core::Tick;
+use serde::{Deserialize, Serialize};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// The most bytes of one part of a value. sled keeps up to 17 neighbours in one page and writes pages beyond 128 KiB
+/// into files of their own, which neither its flush nor our barrier would cover: 17 × 4 KiB stays well below.
+const PART_BYTES: usize = 4096;
+
+/// A key and its value.
+pub type Pair = Result<(Vec<u8>, Vec<u8>), StoreError>;
+
+/// Ordered keys and values.
+pub trait Shelf: Send + Sync {
+    /// Writes and removes all of it or nothing; durable when it returns.
+    fn write(&self, puts: Vec<(Key, Vec<u8>)>, removed: Vec<Key>) -> Result<(), StoreError>;
+
+    /// All pairs from `from` to before `to`, ascending.
+    fn range(&self, from: Key, to: Key) -> Box<dyn Iterator<Item = Pair> + Send + '_>;
+
+    /// The first or the last key from `from` to before `to`.
+    fn edge(&self, from: Key, to: Key, edge: Edge) -> Result<Option<Vec<u8>>, StoreError>;
+}
+
+/// Which end of a range.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Edge {
+    /// The smallest key.
+    First,
+    /// The largest key.
+    Last,
+}
+
+/// A store over a shelf.
+#[derive(Debug)]
+pub struct Shelved<S> {
+    shelf: S,
+    tail: Mutex<Tail>,
+}
+
+/// The journal's end.
+#[derive(Clone, Copy, Debug)]
+struct Tail {
+    seq: u64,
+    link: Link,
+    state: State,
+}
+
+/// Whether the store takes more. `Open -> Stopped` at the first write that fails; there is no way back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Open,
+    Stopped,
+}
+
+/// What a store says of itself, so that it is known as one before anything else is read.
+#[derive(Debug, Serialize, Deserialize)]
+struct Mark {
+    /// The layout of the keys.
+    layout: u8,
+}
+
+/// The layout that [`super::key`] describes.
+const LAYOUT: u8 = 1;
+
+impl<S: Shelf> Shelved<S> {
+    /// Opens what is on a shelf; marks an empty one.
+    pub(super) fn open(shelf: S) -> Result<Self, StoreError> {
+        check_mark(&shelf)?;
+        let tail = find_tail(&shelf)?;
+        Ok(Self { shelf, tail: Mutex::new(tail) })
+    }
+
+    /// The shelf itself, for tests that damage it or open it again.
+    #[cfg(test)]
+    pub(super) fn into_shelf(self) -> S {
+        self.shelf
+    }
+
+    fn tail(&self) -> MutexGuard<'_, Tail> {
+        // Nothing between lock and release can leave the tail half changed: it is written in one assignment.
+        self.tail.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn checkpoint(&self, before: Key) -> Result<Option<Checkpoint>, StoreError> {
+        let last = self.shelf.edge(Room::Snapshots.at(0).key(0), before, Edge::Last)?;
+        let Some(place) = last.as_deref().and_then(Place::of) else { return Ok(None) };
+        let whole = Wholes::new(&self.shelf, place.key(0), place.key(u32::MAX)).next().transpose()?;
+        whole.map(|(place, bytes)| Checkpoint::decode(&bytes).map_err(|e| damaged(place, e))).transpose()
+    }
+}
+
+/// After all places of a room.
+fn end_of(room: Room) -> Key {
+    Place { room, major: u64::MAX, minor: u64::MAX }.key(u32::MAX)
+}
+
+fn check_mark<S: Shelf>(shelf: &S) -> Result<(), StoreError> {
+    let place = Room::Mark.at(0);
+    let Some(found) = Wholes::new(shelf, place.key(0), place.key(u32::MAX)).next().transpose()? else {
+        let mark = frame::encode(Kind::Mark, &Mark { layout: LAYOUT });
+        return shelf.write(vec![(place.key(0), mark)], Vec::new());
+    };
+    let mark: Mark = frame::decode(Kind::Mark, &found.1).map_err(|e| damaged(place, e))?;
+    match mark.layout {
+        LAYOUT => Ok(()),
+        found => Err(StoreError::Newer { what: place.to_string(), found, known: LAYOUT }),
+    }
+}
+
+fn find_tail<S: Shelf>(shelf: &S) -> Result<Tail, StoreError> {
+    let state = State::Open;
+    let last = shelf.edge(Room::Journal.at(0).key(0), end_of(Room::Journal), Edge::Last)?;
+    if let Some(place) = last.as_deref().and_then(Place::of) {
+        let (_, bytes) = Wholes::new(shelf, place.key(0), place.key(u32::MAX))
+            .next()
+            .unwrap_or(Err(StoreError::NoEntry(place.major)))?;
+        let linked = Linked::decode(&bytes).map_err(|e| damaged(place, e))?;
+        return Ok(Tail { seq: place.major + 1, link: linked.link, state });
+    }
+    // All of the journal may have been forgotten; the snapshot remembers where it ended.
+    let last = shelf.edge(Room::Snapshots.at(0).key(0), end_of(Room::Snapshots), Edge::Last)?;
+    let Some(place) = last.as_deref().and_then(Place::of) else {
+        return Ok(Tail { seq: 0, link: Link::ORIGIN, state });
+    };
+    let whole = Wholes::new(shelf, place.key(0), place.key(u32::MAX)).next().transpose()?;
+    let (_, bytes) = whole.unwrap_or((place, Vec::new()));
+    let checkpoint = Checkpoint::decode(&bytes).map_err(|e| damaged(place, e))?;
+    Ok(Tail { seq: checkpoint.seq, link: checkpoint.link, state })
+}
+
+fn damaged(place: Place, error: FrameError) -> StoreError {
+    let what = place.to_string();
+    match error {
+        FrameError::Newer { found } => StoreError::Newer { what, found, known: frame::VERSION },
+        source => StoreError::Damaged { what, source },
+    }
+}
+
+/// Adds a value in parts.
+fn put(puts: &mut Vec<(Key, Vec<u8>)>, place: Place, value: &[u8]) {
+    puts.extend((0..).zip(value.chunks(PART_BYTES)).map(|(part, bytes)| (place.key(part), bytes.to_vec())));
+}
+
+impl<S: Shelf> Store for Shelved<S> {
+    fn load(&self) -> Result<Loaded, StoreError> {
+        let checkpoint = self.checkpoint(end_of(Room::Snapshots))?;
+        let (mut seq, mut link) = checkpoint.as_ref().map_or((0, Link::ORIGIN), |c| (c.seq, c.link));
+        let mut entries = Vec::new();
+        for linked in self.journal(seq) {
+            let (_, linked) = linked?;
+            if !linked.follows(link) {
+                return Err(StoreError::Unlinked(seq));
+            }
+            (seq, link) = (seq + 1, linked.link);
+            entries.push(linked.entry);
+        }
+        Ok(Loaded { checkpoint, entries })
+    }
+
+    fn commit(&self, batch: Batch) -> Result<(), StoreError> {
+        let mut tail = self.tail();
+        if tail.state == State::Stopped {
+            return Err(StoreError::Stopped);
+        }
+        let (mut seq, mut link, mut puts) = (tail.seq, tail.link, Vec::new());
+        for entry in batch.entries {
+            let linked = Linked::new(link, entry);
+            put(&mut puts, Room::Journal.at(seq), &linked.encode());
+            (seq, link) = (seq + 1, linked.link);
+        }
+        for record in &batch.records {
+            put(&mut puts, Room::Records.at(record.outcome.tick.0), &record.encode());
+        }
+        if let Some(snapshot) = batch.snapshot {
+            let place = Place { room: Room::Snapshots, major: snapshot.site.tick().0, minor: seq };
+            put(&mut puts, place, &Checkpoint { seq, link, snapshot }.encode());
+        }
+        let written = self.shelf.write(puts, Vec::new());
+        let state = if written.is_ok() { State::Open } else { State::Stopped };
+        *tail = Tail { seq, link, state };
+        written
+    }
+
+    fn head(&self) -> (u64, Link) {
+        let tail = self.tail();
+        (tail.seq, tail.link)
+    }
+
+    fn ticks(&self) -> Result<Option<(Tick, Tick)>, StoreError> {
+        let at = |edge| -> Result<Option<Tick>, StoreError> {
+            let key = self.shelf.edge(Room::Records.at(0).key(0), end_of(Room::Records), edge)?;
+            Ok(key.as_deref().and_then(Place::of).map(|place| Tick(place.major)))
+        };
+        Ok(at(Edge::First)?.zip(at(Edge::Last)?))
+    }
+
+    fn records(&self, from: Tick, to: Tick) -> Stream<'_, Record> {
+        let wholes = Wholes::new(&self.shelf, Room::Records.at(from.0).key(0), Room::Records.at(to.0).key(0));
+        Box::new(wholes.map(|whole| {
+            let (place, bytes) = whole?;
+            Record::decode(&bytes).map_err(|e| damaged(place, e))
+        }))
+    }
+
+    fn journal(&self, from_seq: u64) -> Stream<'_, (u64, Linked)> {
+        let wholes = Wholes::new(&self.shelf, Room::Journal.at(from_seq).key(0), end_of(Room::Journal));
+        Box::new(wholes.zip(from_seq..).map(|(whole, seq)| {
+            let (place, bytes) = whole?;
+            if place.major != seq {
+                return Err(StoreError::NoEntry(seq));
+            }
+            Ok((seq, Linked::decode(&bytes).map_err(|e| damaged(place, e))?))
+        }))
+    }
+
+    fn snapshot_at_or_before(&self, tick: Tick) -> Result<Option<Checkpoint>, StoreError> {
+        self.checkpoint(Room::Snapshots.at(tick.0.saturating_add(1)).key(0))
+    }
+
+    fn forget_before(&self, tick: Tick) -> Result<(), StoreError> {
+        let Some(kept) = self.snapshot_at_or_before(tick)? else { return Ok(()) };
+        let snapshot = Place { room: Room::Snapshots, major: kept.snapshot.site.tick().0, minor: kept.seq };
+        let first = [(Room::Journal, Room::Journal.at(kept.seq)), (Room::Snapshots, snapshot)];
+        let records = (Room::Records, Room::Records.at(snapshot.major));
+        for (room, kept) in first.into_iter().chain([records]) {
+            self.remove(room.at(0).key(0), kept.key(0))?;
+        }
+        Ok(())
+    }
+}
+
+/// Keys that are removed in one batch, so that forgetting a year does not take a year's memory.
+const REMOVED_AT_ONCE: usize = 4096;
+
+impl<S: Shelf> Shelved<S> {
+    fn remove(&self, from: Key, to: Key) -> Result<(), StoreError> {
+        loop {
+            let keys = self.shelf.range(from, to).take(REMOVED_AT_ONCE).map(|pair| Ok(pair?.0));
+            let keys: Vec<Vec<u8>> = keys.collect::<Result<_, StoreError>>()?;
+            if keys.is_empty() {
+                return Ok(());
+            }
+            let removed = keys.iter().filter_map(|key| Key::try_from(&key[..]).ok()).collect();
+            self.shelf.write(Vec::new(), removed)?;
+        }
+    }
+}
+
+/// Values joined from their parts.
+struct Wholes<'a> {
+    pairs: std::iter::Peekable<Box<dyn Iterator<Item = Pair> + Send + 'a>>,
+}
+
+impl<'a> Wholes<'a> {
+    fn new<S: Shelf>(shelf: &'a S, from: Key, to: Key) -> Self {
+        Self { pairs: shelf.range(from, to).peekable() }
+    }
+}
+
+impl Iterator for Wholes<'_> {
+    type Item = Result<(Place, Vec<u8>), StoreError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let (place, mut whole) = loop {
+            match self.pairs.next()? {
+                Err(error) => return Some(Err(error)),
+                // A key that is none of ours is nobody's value.
+                Ok((key, bytes)) => match Place::of(&key) {
+                    Some(place) => break (place, bytes),
+                    None => continue,
+                },
+            }
+        };
+        let same = |pair: &Pair| matches!(pair, Ok((key, _)) if Place::of(key) == Some(place));
+        while let Some(Ok((_, part))) = self.pairs.next_if(same) {
+            whole.extend(part);
+        }
+        Some(Ok((place, whole)))
+    }
+}

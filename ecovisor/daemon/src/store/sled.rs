@@ -1,0 +1,111 @@
+//! The store on disk: sled, with a barrier of our own behind every commit.
+//!
+//! sled's flush ends in `sync_file_range`, which asks neither the file system's metadata nor the disk's cache to be
+//! written: it survives `kill -9` but not a power cut. So every commit ends with `sync_data` on sled's `db` file, through
+//! a handle of our own. sled writes large pages into files of their own under `blobs/`, which that would not cover: values
+//! are cut into parts so small that there are none (a test holds that). Opening ends with a sync of the directories and
+//! of sled's `conf`, so that the file itself is there after a power cut.
+//!
+//! All values live in one tree with prefixed keys, and a commit is one of sled's batches, which it recovers whole or
+//! not at all; a transaction over several trees costs more and gives the same.
+
+use super::StoreError;
+use super::key::Key;
+use super::shelf::{Edge, Pair, Shelf, Shelved};
+use std::fs::File;
+use std::io;
+use std::path::Path;
+
+/// What sled may keep of its pages in memory. A commit writes at the end of three ranges; only exports read more, once.
+const CACHE_BYTES: u64 = 16 << 20;
+
+/// Keys and values on disk.
+#[derive(Debug)]
+pub struct Sled {
+    db: ::sled::Db,
+    barrier: File,
+}
+
+/// A store on disk.
+pub type SledStore = Shelved<Sled>;
+
+impl SledStore {
+    /// Opens the store in a directory, or makes one there.
+    ///
+    /// # Errors
+    /// [`StoreError::InUse`] where another process has it, [`StoreError::Newer`] where a newer program wrote it, and
+    /// whatever else keeps it from being read.
+    pub fn at(directory: &Path) -> Result<Self, StoreError> {
+        let opened = ::sled::Config::new()
+            .path(directory)
+            .cache_capacity(CACHE_BYTES)
+            // Nothing is written behind our back: what a commit returned for is durable, the rest is not promised.
+            .flush_every_ms(None)
+            .open();
+        let db = opened.map_err(|error| match locked(&error) {
+            true => StoreError::InUse(directory.to_path_buf()),
+            false => disk("open")(error.into()),
+        })?;
+        let barrier = File::open(directory.join("db")).map_err(disk("open"))?;
+        sync_names(directory).map_err(disk("sync"))?;
+        Self::open(Sled { db, barrier })
+    }
+}
+
+/// sled 0.34 has no kind of error for a file that is locked; its message says so.
+fn locked(error: &::sled::Error) -> bool {
+    matches!(error, ::sled::Error::Io(io) if io.to_string().contains("could not acquire lock"))
+}
+
+fn disk(doing: &'static str) -> impl Fn(io::Error) -> StoreError {
+    move |source| StoreError::Disk { doing, source }
+}
+
+/// Makes the names of the files durable, and the settings that sled writes once.
+fn sync_names(directory: &Path) -> io::Result<()> {
+    File::open(directory.join("conf"))?.sync_all()?;
+    File::open(directory)?.sync_all()?;
+    match directory.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => File::open(parent)?.sync_all(),
+        Some(_) | None => File::open(".")?.sync_all(),
+    }
+}
+
+impl Shelf for Sled {
+    fn write(&self, puts: Vec<(Key, Vec<u8>)>, removed: Vec<Key>) -> Result<(), StoreError> {
+        let mut batch = ::sled::Batch::default();
+        for (key, value) in puts {
+            batch.insert(&key[..], value);
+        }
+        for key in removed {
+            batch.remove(&key[..]);
+        }
+        self.db.apply_batch(batch).map_err(|error| disk("write")(error.into()))?;
+        self.db.flush().map_err(|error| disk("flush")(error.into()))?;
+        self.barrier.sync_data().map_err(disk("sync"))
+    }
+
+    fn range(&self, from: Key, to: Key) -> Box<dyn Iterator<Item = Pair> + Send + '_> {
+        if from >= to {
+            return Box::new(std::iter::empty());
+        }
+        let pairs = self.db.range(from..to);
+        Box::new(pairs.map(|pair| {
+            let (key, value) = pair.map_err(|error| disk("read")(error.into()))?;
+            Ok((key.to_vec(), value.to_vec()))
+        }))
+    }
+
+    fn edge(&self, from: Key, to: Key, edge: Edge) -> Result<Option<Vec<u8>>, StoreError> {
+        if from >= to {
+            return Ok(None);
+        }
+        let mut range = self.db.range(from..to);
+        let found = match edge {
+            Edge::First => range.next(),
+            Edge::Last => range.next_back(),
+        };
+        let key = found.transpose().map_err(|error| disk("read")(error.into()))?;
+        Ok(key.map(|(key, _)| key.to_vec()))
+    }
+}
