@@ -8,6 +8,7 @@ use std::collections::{HashMap, VecDeque};
 use std::path::Path;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
 use tokio::sync::Notify;
 use tokio_stream::{Stream, StreamExt as _};
 use tonic::{Code, Request, Response, Status, Streaming};
@@ -137,8 +138,13 @@ impl Site {
         self.script.lock().unwrap()
     }
 
-    /// Waits until that many setters were accepted, and answers the last of them.
+    /// Waits until that many setters were accepted, and answers the last of them; gives up after two minutes.
     pub async fn setter(&self, count: usize) -> Set {
+        let told = tokio::time::timeout(Duration::from_secs(120), self.wait_for_setter(count)).await;
+        told.unwrap_or_else(|_| panic!("setter {count} never came"))
+    }
+
+    async fn wait_for_setter(&self, count: usize) -> Set {
         loop {
             let heard = self.heard.notified();
             if let Some(setter) = self.script().setters.get(count - 1) {
