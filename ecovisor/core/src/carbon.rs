@@ -47,10 +47,10 @@ impl Spent {
         Self { since: now, ..Self::default() }
     }
 
-    /// Counts what a tick cost, and returns the marks it passed. A window that has ended gives way to the one that
-    /// `now` lies in before anything is counted.
-    pub fn count(&mut self, budget: Budget, cost: Carbon, now: Millis) -> impl Iterator<Item = u8> + use<> {
-        self.roll(budget, now);
+    /// Counts what a tick that `began` then cost, and returns the marks it passed. It counts in the window in which it
+    /// began, however long it lasted.
+    pub fn count(&mut self, budget: Budget, cost: Carbon, began: Millis) -> impl Iterator<Item = u8> + use<> {
+        self.roll(budget, began);
         self.carbon = self.carbon.saturating_add(cost);
         let whole = budget.mass.product().get();
         let before = self.told_percent;

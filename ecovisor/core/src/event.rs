@@ -7,7 +7,7 @@ use ecovisor_units::{Energy, EnergySum, Millis, Power};
 use serde::{Deserialize, Serialize};
 
 /// A setting that can be leased.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Setting {
     /// An app's charge rate.
     ChargeRate(AppId),

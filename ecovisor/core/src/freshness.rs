@@ -123,9 +123,13 @@ pub struct Held {
 }
 
 impl Held {
-    /// The same mean power over `span`: energy × span ÷ its own span, rounded down.
+    /// The same mean power over `span`: energy × span ÷ its own span, rounded down. Over its own span it is the energy
+    /// itself, also where that span is nothing.
     #[must_use]
     pub fn over(self, span: Millis) -> Energy {
+        if span == self.span {
+            return self.energy;
+        }
         let product = u128::from(self.energy.get()) * u128::from(span.get());
         crate::battery::bounded(product.checked_div(u128::from(self.span.get())).unwrap_or(0))
             .min(READING_MAX)
@@ -160,6 +164,8 @@ mod tests {
     fn what_is_held_is_a_power() {
         let metered = Held { energy: Energy::new(100), span: Millis::new(10) };
         assert_eq!(metered.over(Millis::new(25)), Energy::new(250));
-        assert_eq!(Held { span: Millis::ZERO, ..metered }.over(Millis::new(25)), Energy::ZERO);
+        let of_no_time = Held { span: Millis::ZERO, ..metered };
+        assert_eq!(of_no_time.over(Millis::new(25)), Energy::ZERO);
+        assert_eq!(of_no_time.over(Millis::ZERO), Energy::new(100));
     }
 }

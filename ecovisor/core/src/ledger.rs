@@ -25,6 +25,20 @@ pub struct Account {
     pub carbon_content: Carbon,
 }
 
+impl Account {
+    /// Takes out of the carbon content the part that goes with `leaving` of what is stored, rounded down; all of it with
+    /// all of the energy.
+    pub(crate) fn shed_carbon(&mut self, leaving: EnergySum) -> Carbon {
+        let stored = self.stored.wide();
+        let (content, leaving) = (self.carbon_content.get(), leaving.min(stored).get());
+        // Nothing stored has nothing to shed.
+        let part =
+            crate::split::mul_div_floor(content, leaving, stored.get()).map_or(Carbon::ZERO, Carbon::new);
+        self.carbon_content -= part;
+        part
+    }
+}
+
 macro_rules! flows {
     ($(#[$meta:meta])* $name:ident { $($(#[$doc:meta])* $field:ident: $ty:ty,)* }) => {
         $(#[$meta])*
@@ -342,16 +356,19 @@ fn check_battery(site: &SiteEntry<'_>, entry: &Entry<'_>) -> Result<(), Broken> 
     equal(3, "what discharging lost", app, f.discharge_loss.get(), left - output)?;
     let before = u128::from(entry.before.stored.get()) + arrived;
     let after = u128::from(entry.after.stored.get()) + left + u128::from(f.adjusted_down.get());
+    let own_in = sum(&[f.solar_to_battery, f.received_to_battery, f.grid_to_battery]);
+    let own_out = sum(&[f.battery_to_load, f.forced_to_load]);
+    let inside = |holds: bool, what, left: u128, right: u128| match holds {
+        true => Ok(()),
+        false => Err(Broken { invariant: 3, what, app, left, right }),
+    };
+    inside(own_in == 0 || own_out == 0, "charging and discharging in one tick", own_in, own_out)?;
     if entry.app == AppId::HOUSE {
         let gained = before + (s.netting_gain + s.drift_up + s.freed).get() + site.deficit.1.get();
         let lost = after + (s.conversion_loss + s.drift_down).get() + site.deficit.0.get();
         return equal(3, "house's claim after the tick", app, lost, gained);
     }
     equal(3, "stored after the tick", app, after, before)?;
-    let inside = |holds: bool, what, left: u128, right: u128| match holds {
-        true => Ok(()),
-        false => Err(Broken { invariant: 3, what, app, left, right }),
-    };
     let flowed = before - left.min(before);
     let (floor, capacity) = (u128::from(entry.floor.get()), u128::from(entry.capacity.get()));
     let was = u128::from(entry.before.stored.get());
@@ -361,10 +378,7 @@ fn check_battery(site: &SiteEntry<'_>, entry: &Entry<'_>) -> Result<(), Broken> 
         "a flow took stored above the capacity",
         flowed,
         capacity,
-    )?;
-    let own_in = sum(&[f.solar_to_battery, f.received_to_battery, f.grid_to_battery]);
-    let own_out = sum(&[f.battery_to_load, f.forced_to_load]);
-    inside(own_in == 0 || own_out == 0, "charging and discharging in one tick", own_in, own_out)
+    )
 }
 
 /// Invariant 4, and 2's part of the site.
@@ -395,44 +409,27 @@ fn check_site<'a>(
     let export = total(&|f| f.exported.wide());
     equal(4, "export booked", None, export, (s.grid_export_booked + s.grid_netting).get())?;
     equal(4, "load booked", None, total(&|f| f.load.wide()), s.load_booked.get())?;
+    check_meters(s, m)
+}
+
+/// Invariant 4, the part of the meters: booked + over − short = metered, and for load booked − overbooked.
+fn check_meters(s: &SiteFlows, m: &crate::settle::Metered) -> Result<(), Broken> {
+    let none = EnergySum::ZERO;
     let meters = [
-        ("solar and its meter", s.solar_booked, s.solar_over, s.solar_short, m.solar),
-        (
-            "import and its meter",
-            s.grid_import_booked,
-            s.grid_import_over,
-            s.grid_import_short,
-            m.grid_import,
-        ),
-        (
-            "export and its meter",
-            s.grid_export_booked,
-            s.grid_export_over,
-            s.grid_export_short,
-            m.grid_export,
-        ),
-        (
-            "battery in and its meter",
-            s.battery_in_booked,
-            s.battery_in_over,
-            s.battery_in_short,
-            m.battery_in,
-        ),
-        (
-            "battery out and its meter",
-            s.battery_out_booked,
-            s.battery_out_over,
-            s.battery_out_short,
-            m.battery_out,
-        ),
-        ("load and its meter", s.load_booked, EnergySum::ZERO, s.overbooked_load, m.load),
+        ("solar", s.solar_booked, s.solar_over, s.solar_short, m.solar),
+        ("import", s.grid_import_booked, s.grid_import_over, s.grid_import_short, m.grid_import),
+        ("export", s.grid_export_booked, s.grid_export_over, s.grid_export_short, m.grid_export),
+        ("battery in", s.battery_in_booked, s.battery_in_over, s.battery_in_short, m.battery_in),
+        ("battery out", s.battery_out_booked, s.battery_out_over, s.battery_out_short, m.battery_out),
+        ("load", s.load_booked, none, s.overbooked_load, m.load),
+        ("the level", s.level_booked, none, none, m.level),
     ];
     for (what, booked, over, short, metered) in meters {
-        let metered = metered.map_or((booked + over).get(), |e| (short + e).get());
-        equal(4, what, None, (booked + over).get(), metered)?;
+        // Where there is no meter nothing may be posted beside the books.
+        let said = metered.map_or(booked, Energy::wide);
+        equal(4, what, None, (booked + over).get(), (short + said).get())?;
     }
-    let level = m.level.map_or(s.level_booked.get(), |e| u128::from(e.get()));
-    equal(4, "the level and its meter", None, s.level_booked.get(), level)
+    Ok(())
 }
 
 /// Invariant 5.

@@ -148,10 +148,21 @@ pub fn settle(
     tick.grid_to_batteries();
     let mut settled = Settled { site: tick.site_flows, charge_ended: tick.charge_ended, flows: tick.flows };
     meters::close(site, terms, accounts, deficit, &mut settled);
+    check_settled(site, terms, (&before.0, accounts), (before.1, *deficit), &settled)?;
+    Ok(settled)
+}
+
+fn check_settled(
+    site: &SiteTerms,
+    terms: &[Terms],
+    (before, after): (&[Account], &[Account]),
+    deficit: (EnergySum, EnergySum),
+    settled: &Settled,
+) -> Result<(), Broken> {
     let entries = (0..terms.len()).map(|i| Entry {
         app: terms[i].app,
-        before: &before.0[i],
-        after: &accounts[i],
+        before: &before[i],
+        after: &after[i],
         flows: &settled.flows[i],
         floor: terms[i].floor,
         capacity: terms[i].capacity,
@@ -165,11 +176,10 @@ pub fn settle(
         metered: &site.metered,
         solar,
         intensity: site.intensity,
-        deficit: (before.1, *deficit),
+        deficit,
         conversion: site.conversion,
     };
-    check(&checked, entries)?;
-    Ok(settled)
+    check(&checked, entries)
 }
 
 /// A settlement under way.

@@ -6,18 +6,19 @@
 
 mod admission;
 mod coming;
+mod readings;
 mod rules;
+mod terms;
 mod turn;
 
 use crate::app::{App, AppId, AppName, AppPolicy, Life, Settings};
-use crate::battery::bounded;
 use crate::cap::{Container, ContainerId};
 use crate::carbon::Spent;
 use crate::command::{Accepted, Command, Refusal};
 use crate::event::Event;
-use crate::freshness::{Held, Memory, Meter, Quality, READING_MAX, Reading};
+use crate::freshness::{Held, Memory, Meter, Quality, Reading};
 use crate::ledger::{Account, Broken, Flows, SiteFlows};
-use crate::settle::{Metered, SiteTerms, SolarRule, Terms, settle};
+use crate::settle::{Metered, Settled, settle};
 use crate::share::{Share, Tree};
 use alloc::vec::Vec;
 use ecovisor_units::{CarbonIntensity, Energy, EnergySum, Millis, Power};
@@ -186,6 +187,17 @@ pub(crate) struct Setup {
     next_container: u32,
 }
 
+impl Setup {
+    /// Where an app stands: apps stand in order of creation, hence of their numbers, and `house` stands last.
+    pub(crate) fn place(&self, app: AppId) -> Option<usize> {
+        let house = self.apps.len() - 1;
+        if app == AppId::HOUSE {
+            return Some(house);
+        }
+        self.apps[..house].binary_search_by_key(&app, |app| app.id).ok()
+    }
+}
+
 /// What the site remembers of one app besides its account.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct Past {
@@ -217,6 +229,7 @@ pub struct Site {
     accounts: Vec<Account>,
     deficit: EnergySum,
     past: Vec<Past>,
+    /// One for each container of the setup, in the same order: that of creation, hence of their numbers.
     container_past: Vec<ContainerPast>,
     solar: Memory<Held>,
     level: Memory<Energy>,
@@ -270,11 +283,19 @@ impl Site {
     /// # Errors
     /// The [`Refusal`], with the figure that would be accepted where there is one.
     pub fn command(&mut self, command: &Command) -> Result<Accepted, Refusal> {
-        let mut next = self.staged.clone().unwrap_or_else(|| self.setup.clone());
-        let from = self.now + self.setup.rules.tick;
-        let (app, container) = next.apply(command, from)?;
-        self.staged = Some(next);
-        Ok(Accepted { holds_from: Tick(self.tick.0 + 1), app, container })
+        let from = self.next_boundary();
+        // What is staged already is changed in place: a copy of the setup for each command would make a thousand
+        // commands in one tick a thousand times as dear.
+        let applied = match &mut self.staged {
+            Some(staged) => staged.apply(command, from)?,
+            None => {
+                let mut staged = self.setup.clone();
+                let applied = staged.apply(command, from)?;
+                self.staged = Some(staged);
+                applied
+            }
+        };
+        Ok(self.accepted(applied))
     }
 
     /// Whether a command would be accepted now; changes nothing.
@@ -282,7 +303,17 @@ impl Site {
     /// # Errors
     /// As [`Site::command`].
     pub fn would(&self, command: &Command) -> Result<Accepted, Refusal> {
-        self.clone().command(command)
+        let applied = self.view(true).clone().apply(command, self.next_boundary())?;
+        Ok(self.accepted(applied))
+    }
+
+    fn accepted(&self, (app, container): (Option<AppId>, Option<ContainerId>)) -> Accepted {
+        Accepted { holds_from: self.tick.next(), app, container }
+    }
+
+    /// When the tick that is under way ends, should it last as long as it ought to.
+    fn next_boundary(&self) -> Millis {
+        self.now.saturating_add(self.setup.rules.tick)
     }
 
     /// Settles the tick that has passed, and turns to the next.
@@ -290,53 +321,78 @@ impl Site {
     /// # Errors
     /// [`Broken`] where an invariant does not hold: a bug. The state is of no use then.
     pub fn step(&mut self, inputs: &Inputs) -> Result<Outcome, Broken> {
-        let mut outcome = Outcome {
-            tick: self.tick,
-            span: inputs.span,
-            wall: inputs.wall,
-            gap: self.is_gap(inputs.span),
-            ..Outcome::default()
-        };
+        let gap = self.is_gap(inputs.span);
         let mut events = Vec::new();
-        if outcome.gap {
+        if gap {
             events.push(Event::Gap(inputs.span));
-            // Settings whose lease ended in the gap are back at default before it is settled.
-            turn::end_leases(&mut self.setup, self.now + inputs.span, &mut events);
+            self.end_leases_of_gap(inputs.span, &mut events);
         }
-        let believed = self.believe(inputs, outcome.gap, &mut events);
-        let loads = self.loads(inputs, outcome.gap, &mut outcome);
+        let solar_before = self.solar.quality;
+        let believed = self.believe(inputs, gap, &mut events);
+        let (loads, containers) = self.loads(inputs, gap);
         let terms = self.terms(inputs.span, &loads, &believed);
         let site = self.site_terms(inputs.span, inputs.grid_lost, &believed);
-        let settled = settle(&site, &terms, &mut self.accounts, &mut self.deficit)?;
-        outcome.site = settled.site;
-        outcome.metered = site.metered;
-        outcome.intensity = site.intensity;
-        outcome.solar = site.solar;
+        let mut settled = settle(&site, &terms, &mut self.accounts, &mut self.deficit)?;
         self.divide_buffer(&settled.site);
-        self.tick = Tick(self.tick.0 + 1);
-        self.now += inputs.span;
-        self.last_span = inputs.span;
+        let estimated = self.estimated(&containers, solar_before);
         self.note(&settled, site.intensity, &mut events);
-        let estimated = self.estimated(&outcome);
-        let mut flows = settled.flows;
-        let order: Vec<AppId> = self.setup.apps.iter().map(|app| app.id).collect();
-        let accounts_after = self.accounts.clone();
-        self.turn(&settled.charge_ended, &mut events);
-        let coming = self.coming(inputs.grid_lost, site.intensity, site.solar, &mut events);
-        for (i, app) in order.into_iter().enumerate() {
-            let ahead = coming.of(app);
-            outcome.apps.push(AppOutcome {
-                app,
-                flows: core::mem::take(&mut flows[i]),
-                account: self.index(app).map_or(accounts_after[i], |now| self.accounts[now]),
-                estimated: estimated[i],
-                supply: ahead.0,
-                coming_solar: ahead.1,
-            });
+        let tick = self.tick;
+        self.tick = tick.next();
+        self.now = self.now.saturating_add(inputs.span);
+        self.last_span = inputs.span;
+        self.turn(&mut settled, &mut events);
+        self.check_balances(&settled.site)?;
+        let ahead = self.coming(inputs.grid_lost, site.intensity, site.solar, &mut events);
+        let settled_apps = terms.iter().map(|terms| terms.app);
+        Ok(Outcome {
+            tick,
+            span: inputs.span,
+            wall: inputs.wall,
+            gap,
+            apps: self.app_outcomes(settled_apps, &settled, &estimated, &ahead.apps),
+            site: settled.site,
+            metered: site.metered,
+            solar: site.solar,
+            intensity: site.intensity,
+            containers,
+            orders: ahead.orders,
+            events,
+        })
+    }
+
+    /// What each app that was settled came to; one that has ended since has nothing any more.
+    fn app_outcomes(
+        &self,
+        apps: impl Iterator<Item = AppId>,
+        settled: &Settled,
+        estimated: &[bool],
+        ahead: &[coming::Ahead],
+    ) -> Vec<AppOutcome> {
+        apps.zip(&settled.flows)
+            .zip(estimated)
+            .map(|((app, flows), &estimated)| {
+                let place = self.setup.place(app);
+                let ahead = place.map(|i| ahead[i]).unwrap_or_default();
+                let account = place.map(|i| self.accounts[i]).unwrap_or_default();
+                let (supply, coming_solar) = (ahead.supply, ahead.solar);
+                AppOutcome { app, flows: *flows, account, estimated, supply, coming_solar }
+            })
+            .collect()
+    }
+
+    /// What lies between ticks must be whole: the parts of the buffer make the buffer, and debts are loans.
+    fn check_balances(&self, site: &SiteFlows) -> Result<(), Broken> {
+        let sum = |of: fn(&Account) -> EnergySum| self.accounts.iter().map(of).sum::<EnergySum>().get();
+        let pairs = [
+            (4, "the parts of the buffer", sum(|a| a.buffered.wide()), site.buffer.get()),
+            (2, "open debts and open loans", sum(|a| a.debt), sum(|a| a.loan)),
+        ];
+        for (invariant, what, left, right) in pairs {
+            if left != right {
+                return Err(Broken { invariant, what, app: None, left, right });
+            }
         }
-        outcome.orders = coming.orders;
-        outcome.events = events;
-        Ok(outcome)
+        Ok(())
     }
 
     /// The tick that is under way; the last settled is the one before.
@@ -402,7 +458,8 @@ impl Site {
     /// The cap in force for a container, and whether it has been lowered below its wish.
     #[must_use]
     pub fn cap_in_force(&self, container: ContainerId) -> Option<(Power, bool)> {
-        let past = self.container_past.iter().find(|past| past.container == container)?;
+        let at = self.container_past.binary_search_by_key(&container, |past| past.container).ok()?;
+        let past = &self.container_past[at];
         Some((past.cap, past.lowered))
     }
 
@@ -431,203 +488,10 @@ impl Site {
     }
 
     fn index(&self, app: AppId) -> Option<usize> {
-        self.setup.apps.iter().position(|a| a.id == app)
+        self.setup.place(app)
     }
 
     fn is_gap(&self, span: Millis) -> bool {
         span.get() > self.setup.rules.tick.get().saturating_mul(3)
     }
-}
-
-/// The site's readings as they were believed, held or assumed.
-struct Believed {
-    solar: Energy,
-    intensity: CarbonIntensity,
-    metered: Metered,
-    battery_gives: bool,
-    battery_takes: bool,
-}
-
-impl Site {
-    fn believe(&mut self, inputs: &Inputs, gap: bool, events: &mut Vec<Event>) -> Believed {
-        let (rules, span) = (self.setup.rules.clone(), inputs.span);
-        // What no counter saw of a gap is not held either: it goes to `house`.
-        let hold_ticks = if gap { 0 } else { rules.patience.hold_ticks };
-        let energy = |reading: Option<Reading<Energy>>, most: Energy| {
-            let reading = reading.filter(|r| r.counted || !gap)?;
-            reading.believed(rules.patience.young, |&e| e <= most)
-        };
-        let solar_most = with_margin(rules.solar_peak.over(span)).min(READING_MAX);
-        let solar = energy(inputs.readings.solar, solar_most);
-        let could = match rules.solar_rule {
-            SolarRule::Live { .. } => energy(inputs.readings.solar_available, solar_most).or(solar),
-            SolarRule::Buffered => solar,
-        };
-        let was = (self.solar.quality, self.level.quality, self.intensity.quality);
-        let could = self.solar.settle(could.map(|energy| Held { energy, span }), hold_ticks);
-        let capacity = rules.battery.map_or(Energy::ZERO, |battery| battery.capacity);
-        // A level is a state, not a flow: it needs no counter to hold after a gap.
-        let level = inputs.readings.battery_level;
-        let level = level.and_then(|r| r.believed(rules.patience.young, |&e| e <= capacity));
-        let known = self.level.settle(level, rules.patience.hold_ticks).is_some();
-        let intensity = inputs.readings.intensity;
-        let intensity = intensity.and_then(|r| r.believed(rules.patience.young, |&i| i <= INTENSITY_MAX));
-        let intensity = self.intensity.settle(intensity, rules.patience.hold_ticks);
-        let metered = Metered {
-            solar,
-            grid_import: energy(inputs.readings.grid_import, READING_MAX),
-            grid_export: energy(inputs.readings.grid_export, READING_MAX),
-            battery_in: energy(inputs.readings.battery_in, READING_MAX),
-            battery_out: energy(inputs.readings.battery_out, READING_MAX),
-            load: energy(inputs.readings.load, READING_MAX),
-            level,
-        };
-        let changes = [
-            (Meter::Solar, was.0, self.solar.quality),
-            (Meter::BatteryLevel, was.1, self.level.quality),
-            (Meter::Intensity, was.2, self.intensity.quality),
-        ];
-        for (meter, _, is) in changes.into_iter().filter(|(_, was, is)| was != is) {
-            if meter == Meter::BatteryLevel && rules.battery.is_none() {
-                continue;
-            }
-            events.push(match is {
-                Quality::Live => Event::MeterRecovered(meter),
-                Quality::Held | Quality::Assumed => Event::MeterDegraded(meter, is),
-            });
-        }
-        let flows_counted = metered.battery_in.is_some() && metered.battery_out.is_some();
-        Believed {
-            solar: could.map_or(Energy::ZERO, |held| held.over(span)),
-            intensity: intensity.unwrap_or(rules.intensity_worst),
-            metered,
-            battery_gives: known && (!gap || flows_counted),
-            battery_takes: !gap || flows_counted,
-        }
-    }
-
-    /// What each app's containers used, in the order of apps.
-    fn loads(&mut self, inputs: &Inputs, gap: bool, outcome: &mut Outcome) -> Vec<Energy> {
-        let patience = self.setup.rules.patience;
-        let mut loads = alloc::vec![Energy::ZERO; self.setup.apps.len()];
-        let mut given: Vec<&ContainerUse> = inputs.containers.iter().collect();
-        given.sort_by_key(|used| used.container);
-        for container in &self.setup.containers {
-            let Some(past) = self.container_past.iter_mut().find(|past| past.container == container.id)
-            else {
-                continue;
-            };
-            let reading = given.binary_search_by_key(&container.id, |used| used.container).ok();
-            let reading = reading.and_then(|at| given[at].used).filter(|r| r.counted || !gap);
-            let fresh = reading.and_then(|r| r.believed(patience.young, |&e| e <= READING_MAX));
-            let fresh = fresh.map(|energy| Held { energy, span: inputs.span });
-            let held = past.memory.settle(fresh, if gap { 0 } else { patience.hold_ticks });
-            let energy = match held {
-                Some(held) => held.over(inputs.span),
-                // Nothing is invented for a gap that no counter saw.
-                None if gap => Energy::ZERO,
-                None => past.cap.over(inputs.span).min(READING_MAX),
-            };
-            let place = self.setup.apps.iter().position(|app| app.id == container.app);
-            if let Some(load) = place.map(|place| &mut loads[place]) {
-                *load = load.saturating_add(energy).min(READING_MAX);
-            }
-            let quality = past.memory.quality;
-            outcome.containers.push(ContainerEnergy {
-                container: container.id,
-                app: container.app,
-                energy,
-                quality,
-            });
-        }
-        loads
-    }
-
-    fn site_terms(&self, span: Millis, grid_lost: bool, believed: &Believed) -> SiteTerms {
-        let rules = &self.setup.rules;
-        let export = rules.grid.filter(|_| rules.export).map_or(Power::ZERO, |grid| grid.export_limit);
-        SiteTerms {
-            solar_rule: rules.solar_rule,
-            solar: believed.solar,
-            redistribute: rules.redistribute,
-            export_limit: export.over(span),
-            islanded: grid_lost || rules.grid.is_none(),
-            intensity: believed.intensity,
-            conversion: rules.conversion(),
-            tolerance: rules.tolerance,
-            metered: believed.metered,
-        }
-    }
-
-    fn terms(&self, span: Millis, loads: &[Energy], believed: &Believed) -> Vec<Terms> {
-        let rules = &self.setup.rules;
-        let house = self.setup.apps.len() - 1;
-        let (weights, house_weight) = self.setup.tree.flat_weights(rules.house_weight);
-        let (live, house_live) = self.setup.tree.solar_parts(believed.solar, rules.house_weight);
-        let mut terms = Vec::with_capacity(self.setup.apps.len());
-        for (i, app) in self.setup.apps.iter().enumerate() {
-            let share = if i == house { self.setup.house_share() } else { app.share };
-            let settings = &app.settings;
-            let solar = match rules.solar_rule {
-                SolarRule::Buffered => self.accounts[i].buffered,
-                SolarRule::Live { .. } => live.get(i).map_or(house_live, |(_, part)| *part),
-            };
-            let charge_limit = match (app.life, believed.battery_takes) {
-                (Life::Active, true) => share.battery.charge_limit,
-                (Life::Draining, _) | (_, false) => Power::ZERO,
-            };
-            terms.push(Terms {
-                app: app.id,
-                solar,
-                load: loads[i],
-                weight: weights.get(i).map_or(house_weight, |(_, weight)| *weight),
-                capacity: share.battery.capacity,
-                floor: share.battery.floor,
-                charge_limit: charge_limit.over(span),
-                discharge_limit: share.battery.discharge_limit.min(settings.max_discharge.value).over(span),
-                charge: settings.charge_rate.value.min(charge_limit).over(span),
-                grid_limit: share.grid_limit.over(span),
-                carbon_limit: self.carbon_limit(i, span, believed.intensity),
-                battery_gives: believed.battery_gives,
-            });
-        }
-        terms
-    }
-
-    /// The most grid energy in `span` that an app's carbon rate and budget allow.
-    fn carbon_limit(&self, i: usize, span: Millis, intensity: CarbonIntensity) -> Energy {
-        let settings = &self.setup.apps[i].settings;
-        let rate =
-            settings.carbon_rate.value.map_or(Energy::MAX, |rate| rate.power_within(intensity).over(span));
-        let budget = settings.carbon_budget.value;
-        rate.min(budget.map_or(Energy::MAX, |budget| self.past[i].spent.energy_left(budget, intensity)))
-    }
-
-    /// The new buffer is divided by the weights in force: these parts are the apps' solar of the coming tick.
-    fn divide_buffer(&mut self, site: &SiteFlows) {
-        if self.setup.rules.solar_rule != SolarRule::Buffered {
-            return;
-        }
-        let (parts, house) =
-            self.setup.tree.solar_parts(bounded(site.buffer.get()), self.setup.rules.house_weight);
-        for (i, account) in self.accounts.iter_mut().enumerate() {
-            account.buffered = parts.get(i).map_or(house, |(_, part)| *part);
-        }
-    }
-
-    fn estimated(&self, outcome: &Outcome) -> Vec<bool> {
-        let site = self.solar.quality != Quality::Live
-            || self.intensity.quality != Quality::Live
-            || (self.setup.rules.battery.is_some() && self.level.quality != Quality::Live);
-        let of = |app: AppId| outcome.containers.iter().any(|c| c.app == app && c.quality != Quality::Live);
-        self.setup.apps.iter().map(|app| site || of(app.id)).collect()
-    }
-}
-
-/// The highest intensity that is one: 10 kg/kWh. The dirtiest grids on record stay below 1.5 kg/kWh.
-const INTENSITY_MAX: CarbonIntensity = CarbonIntensity::from_grams_per_kwh(10_000);
-
-/// A device's own limit with an eighth on top, since a reading's span and the tick's differ by some milliseconds.
-fn with_margin(limit: Energy) -> Energy {
-    limit.saturating_add(Energy::new(limit.get() / 8))
 }

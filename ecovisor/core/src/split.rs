@@ -85,29 +85,30 @@ pub fn split_energy(whole: EnergySum, weights: &[EnergySum]) -> Vec<EnergySum> {
 /// Divides `whole` by need and weight, as the spill pool is given: who needs no more than its part gets its need in
 /// full; this repeats with what is left; then one boundary split among the rest. Weight zero receives nothing.
 /// Returns what each is given, in order.
+///
+/// Serving somebody in full never makes the others' parts smaller, so whoever needs least for its weight is looked at
+/// first, and once is enough.
 #[must_use]
 pub fn fill(whole: EnergySum, needs: &[Energy], weights: &[u64]) -> Vec<Energy> {
     let mut given = alloc::vec![Energy::ZERO; needs.len()];
-    let mut left = whole.get();
+    let (need, weight) = (|i: usize| u128::from(needs[i].get()), |i: usize| u128::from(weights[i]));
     let mut waiting: Vec<usize> =
         (0..needs.len()).filter(|&i| !needs[i].is_zero() && weights[i] > 0).collect();
-    loop {
-        let total: u128 = waiting.iter().map(|&i| u128::from(weights[i])).sum();
-        let (served, rest): (Vec<usize>, Vec<usize>) = waiting.iter().partition(|&&i| {
-            let part = mul_div_floor(left, u128::from(weights[i]), total);
-            part.is_none_or(|part| u128::from(needs[i].get()) <= part)
-        });
-        for &i in &served {
-            given[i] = needs[i];
-            left -= u128::from(needs[i].get());
-        }
-        waiting = rest;
-        if served.is_empty() || waiting.is_empty() {
+    waiting.sort_unstable_by(|&i, &j| (need(i) * weight(j)).cmp(&(need(j) * weight(i))).then(i.cmp(&j)));
+    let mut total: u128 = waiting.iter().map(|&i| weight(i)).sum();
+    let (mut left, mut served) = (whole.get(), 0);
+    for &i in &waiting {
+        let part = mul_div_floor(left, weight(i), total);
+        if part.is_some_and(|part| need(i) > part) {
             break;
         }
+        given[i] = needs[i];
+        (left, total, served) = (left - need(i), total - weight(i), served + 1);
     }
-    let parts: Vec<u128> = split(left, waiting.iter().map(|&i| u128::from(weights[i]))).collect();
-    for (&i, part) in waiting.iter().zip(parts) {
+    let rest = &mut waiting[served..];
+    rest.sort_unstable();
+    let parts = split(left, rest.iter().map(|&i| weight(i)));
+    for (&i, part) in rest.iter().zip(parts) {
         given[i] = EnergySum::new(part).narrow_saturating();
     }
     given

@@ -1,10 +1,11 @@
 //! The books are laid beside the meters: netting, over and short, losses, drift, adjustment, the new buffer.
 
 use super::{Settled, SiteTerms, SolarRule, Terms};
+use crate::freshness::READING_MAX;
 use crate::ledger::{Account, SiteFlows};
 use crate::split::split;
 use alloc::vec::Vec;
-use ecovisor_units::{Carbon, Energy, EnergySum};
+use ecovisor_units::{Energy, EnergySum};
 
 /// Closes a tick: completes `settled`, and moves the balances.
 pub(super) fn close(
@@ -18,10 +19,12 @@ pub(super) fn close(
     let kept: EnergySum = settled.flows.iter().map(|f| f.kept).sum();
     let into_buffer = book_solar(site, settled, kept);
     charge_carbon(site, settled);
-    let conversion = book_battery(site, settled, into_buffer);
-    move_claims(site, accounts, deficit, settled);
+    book_battery(site, settled, into_buffer);
     let buffer = kept + into_buffer.unwrap_or_default();
-    settle_level(site, accounts, deficit, settled, conversion, buffer);
+    settled.site.buffer = buffer;
+    let house = move_claims(site, accounts, *deficit, settled);
+    let house = settle_level(site, accounts, house, &mut settled.site);
+    *deficit = house.rest_on(accounts);
     adjust(site, terms, accounts, deficit, settled);
 }
 
@@ -46,10 +49,10 @@ fn beside(booked: EnergySum, metered: Option<Energy>) -> (EnergySum, EnergySum) 
 }
 
 /// Books the solar of this tick; returns what of it went into the buffer, where there is one. A buffer never holds more
-/// than an account can: what an absurd meter adds beyond that is `solar_over`.
+/// than a reading can say: what an absurd meter adds beyond that is `solar_over`.
 fn book_solar(site: &SiteTerms, settled: &mut Settled, kept: EnergySum) -> Option<EnergySum> {
     let into_buffer = match site.solar_rule {
-        SolarRule::Buffered => Some(site.solar.wide().min(Energy::MAX.wide().less(kept))),
+        SolarRule::Buffered => Some(site.solar.wide().min(READING_MAX.wide().less(kept))),
         SolarRule::Live { .. } => None,
     };
     let curtailed = settled.flows.iter().map(|f| f.curtailed).sum();
@@ -74,15 +77,9 @@ fn charge_carbon(site: &SiteTerms, settled: &mut Settled) {
     }
 }
 
-/// What the books say of the real battery: how its content changes by the apps' own losses, and by the real ones.
-struct RealBattery {
-    netting_gain: EnergySum,
-    conversion_loss: EnergySum,
-}
-
 /// Nets the flows through the battery's terminals, the buffer's included, and compares the conversion that the real
 /// battery makes of the net with the losses that the apps were charged.
-fn book_battery(site: &SiteTerms, settled: &mut Settled, into_buffer: Option<EnergySum>) -> RealBattery {
+fn book_battery(site: &SiteTerms, settled: &mut Settled, into_buffer: Option<EnergySum>) {
     let conversion = site.conversion;
     let (mut input, mut output, mut rises, mut falls) = (0_u128, 0_u128, 0_u128, 0_u128);
     for flows in &mut settled.flows {
@@ -114,21 +111,45 @@ fn book_battery(site: &SiteTerms, settled: &mut Settled, into_buffer: Option<Ene
     // really rises − really falls against rises − falls, without a sign.
     let real = conversion.arriving(really_in) + falls;
     let charged = conversion.leaving(really_out) + rises;
-    RealBattery {
-        netting_gain: EnergySum::new(real.saturating_sub(charged)),
-        conversion_loss: EnergySum::new(charged.saturating_sub(real)),
+    books.netting_gain = EnergySum::new(real.saturating_sub(charged));
+    books.conversion_loss = EnergySum::new(charged.saturating_sub(real));
+}
+
+/// The claim of `house` while a tick is closed: below zero it is the deficit.
+#[derive(Clone, Copy)]
+struct HouseClaim {
+    credit: EnergySum,
+    charge: EnergySum,
+}
+
+impl HouseClaim {
+    /// Writes what is above zero into its account, which stands last; returns what is below.
+    fn rest_on(self, accounts: &mut [Account]) -> EnergySum {
+        if let Some(house) = accounts.last_mut() {
+            let stored = self.credit.less(self.charge).narrow();
+            house.stored = stored.expect("house's claim is bounded by the level or by the largest reading");
+        }
+        self.charge.less(self.credit)
     }
 }
 
-/// Moves every claim and every debt by the tick's flows; `house` may come below zero.
-fn move_claims(site: &SiteTerms, accounts: &mut [Account], deficit: &mut EnergySum, settled: &Settled) {
+/// Moves every claim and every debt by the tick's flows; returns the claim of `house`.
+fn move_claims(
+    site: &SiteTerms,
+    accounts: &mut [Account],
+    deficit: EnergySum,
+    settled: &Settled,
+) -> HouseClaim {
     let house = accounts.len() - 1;
+    let mut claim = HouseClaim { credit: EnergySum::ZERO, charge: EnergySum::ZERO };
     for (i, (account, flows)) in accounts.iter_mut().zip(&settled.flows).enumerate() {
         let arrived = EnergySum::new(site.conversion.arriving(flows.battery_in().get()));
         let left = EnergySum::new(site.conversion.leaving(flows.battery_out().get()));
-        carry_carbon(account, flows.battery_out(), left, flows.grid_to_battery.carbon(site.intensity));
+        account.shed_carbon(left);
+        let bought = flows.grid_to_battery.carbon(site.intensity);
+        account.carbon_content = account.carbon_content.saturating_add(bought);
         if i == house {
-            post(account, deficit, arrived, left);
+            claim = HouseClaim { credit: account.stored.wide() + arrived, charge: deficit + left };
         } else {
             let stored = account.stored.wide() + arrived - left;
             account.stored = stored.narrow().expect("stored lies within a capacity");
@@ -136,48 +157,31 @@ fn move_claims(site: &SiteTerms, accounts: &mut [Account], deficit: &mut EnergyS
         account.debt = account.debt + flows.debt_incurred - flows.debt_repaid;
         account.loan = account.loan + flows.loan_granted - flows.loan_repaid;
     }
+    claim
 }
 
-/// For information: what leaves a battery takes its part of what the content has cost, rounded down; what comes from
-/// the grid adds its own.
-fn carry_carbon(account: &mut Account, out: EnergySum, left: EnergySum, bought: Carbon) {
-    if !out.is_zero() {
-        let leaving = left.min(account.stored.wide()).get();
-        let part =
-            crate::split::mul_div_floor(account.carbon_content.get(), leaving, account.stored.get().into());
-        account.carbon_content = account.carbon_content.less(Carbon::new(part.unwrap_or(0)));
-    }
-    account.carbon_content = account.carbon_content.saturating_add(bought);
-}
-
-/// Credits and charges `house`, whose claim below zero is its deficit.
-fn post(house: &mut Account, deficit: &mut EnergySum, credit: EnergySum, charge: EnergySum) {
-    let plus = house.stored.wide() + credit;
-    let minus = *deficit + charge;
-    house.stored = plus.less(minus).narrow().expect("house's claim is bounded by the level's reading");
-    *deficit = minus.less(plus);
-}
-
-/// Brings `house` to what the meters say: conversion that netting avoided or carrying cost, then drift.
+/// Brings `house` to what the meters say: conversion that netting avoided or carrying cost, then drift. No battery
+/// holds more than the largest reading, so where no meter says otherwise what lies above it is drift too.
 fn settle_level(
     site: &SiteTerms,
-    accounts: &mut [Account],
-    deficit: &mut EnergySum,
-    settled: &mut Settled,
-    conversion: RealBattery,
-    buffer: EnergySum,
-) {
-    let books = &mut settled.site;
-    (books.netting_gain, books.conversion_loss) = (conversion.netting_gain, conversion.conversion_loss);
-    let Some((house, others)) = accounts.split_last_mut() else { return };
-    post(house, deficit, books.netting_gain, books.conversion_loss);
-    let claims = others.iter().map(|a| a.stored).sum::<EnergySum>() + house.stored + buffer;
-    if let Some(level) = site.metered.level {
-        books.drift_up = (level.wide() + *deficit).less(claims);
-        books.drift_down = claims.less(level.wide() + *deficit);
-        post(house, deficit, books.drift_up, books.drift_down);
+    accounts: &[Account],
+    mut house: HouseClaim,
+    books: &mut SiteFlows,
+) -> HouseClaim {
+    house.credit += books.netting_gain;
+    house.charge += books.conversion_loss;
+    let others = accounts[..accounts.len() - 1].iter().map(|a| a.stored).sum::<EnergySum>();
+    match site.metered.level {
+        Some(level) => {
+            let claims = others + house.credit + books.buffer;
+            books.drift_up = (house.charge + level).less(claims);
+            books.drift_down = claims.less(house.charge + level);
+        }
+        None => books.drift_down = house.credit.less(house.charge).less(READING_MAX.wide()),
     }
-    books.buffer = buffer;
+    house.credit += books.drift_up;
+    house.charge += books.drift_down;
+    house
 }
 
 /// Where the deficit exceeds the tolerance, the other claims and the buffer shrink pro rata by all of it.
@@ -196,6 +200,7 @@ fn adjust(
         let parts: Vec<u128> = split(freed, claims.iter().copied()).collect();
         for (i, &part) in parts[..house].iter().enumerate() {
             let part = crate::battery::bounded(part);
+            accounts[i].shed_carbon(part.wide());
             accounts[i].stored -= part;
             settled.flows[i].adjusted_down = part;
         }

@@ -1,8 +1,9 @@
 //! Admission: what a command may change, and what is still free.
 
-use super::{Setup, Tick};
-use crate::app::{App, AppId, AppPolicy, Leased, Life};
-use crate::cap::{Container, ContainerId};
+use super::{Rules, Setup, Tick};
+use crate::app::{App, AppId, AppName, AppPolicy, Leased, Life, Settings};
+use crate::cap::{Container, ContainerId, ContainerName};
+use crate::carbon::Budget;
 use crate::command::{Command, Refusal};
 use crate::settle::SolarRule;
 use crate::share::{BatteryShare, Share};
@@ -17,88 +18,96 @@ impl Setup {
     ) -> Result<(Option<AppId>, Option<ContainerId>), Refusal> {
         match command {
             Command::CreateApp { name, share, policy } => {
-                if self.apps.iter().any(|app| app.name == *name) {
-                    return Err(Refusal::NameTaken);
-                }
-                at_most(self.apps.len(), self.rules.apps_max)?;
-                self.admit(*share, None)?;
-                within_share(policy, share)?;
-                return Ok((
-                    Some(self.create(App {
-                        id: AppId::new(self.next_app),
-                        name: name.clone(),
-                        share: *share,
-                        policy: *policy,
-                        settings: policy.defaults(),
-                        life: Life::Active,
-                    })),
-                    None,
-                ));
+                return Ok((Some(self.create_app(name, *share, *policy)?), None));
             }
-            Command::ChangeShare { app, share } => {
-                self.tenant(*app)?;
-                self.admit(*share, Some(*app))?;
-                self.reshare(*app, *share)?;
-            }
-            Command::ChangePolicy { app, policy } => self.change_policy(*app, *policy)?,
-            Command::DrainApp(app) => {
-                let app = self.tenant(*app)?;
-                app.life = Life::Draining;
-                app.settings = AppPolicy { charge_rate: Power::ZERO, ..app.policy }.defaults();
-            }
-            Command::DeleteApp(app) => self.delete(*app)?,
             Command::AttachContainer { app, name, ceiling } => {
-                self.active(*app)?;
-                at_most(self.containers.len(), self.rules.containers_max)?;
-                if ceiling.is_zero() {
-                    return Err(Refusal::NoCeiling);
-                }
-                if self.containers.iter().any(|c| c.app == *app && c.name == *name) {
-                    return Err(Refusal::NameTaken);
-                }
-                let id = ContainerId::new(self.next_container);
-                self.next_container += 1;
-                let cap = Leased::lasting(None);
-                self.containers.push(Container { id, app: *app, name: name.clone(), ceiling: *ceiling, cap });
-                return Ok((None, Some(id)));
+                return Ok((None, Some(self.attach(*app, name, *ceiling)?)));
             }
-            Command::DetachContainer(container) => {
-                self.container(*container)?;
-                self.containers.retain(|c| c.id != *container);
-            }
+            Command::ChangeShare { app, share } => self.change_share(*app, *share)?,
+            Command::ChangePolicy { app, policy } => self.change_policy(*app, *policy)?,
+            Command::DrainApp(app) => self.drain(*app)?,
+            Command::DeleteApp(app) => self.delete(*app)?,
+            Command::DetachContainer(container) => self.detach(*container)?,
             Command::SetChargeRate { app, rate, lease } => {
-                let limit = self.share_of(*app)?.battery.charge_limit;
-                let until = until(*lease, from)?;
-                self.active(*app)?.settings.charge_rate = Leased { value: within(*rate, limit)?, until };
+                let value = within(*rate, self.share_of(*app)?.battery.charge_limit)?;
+                self.settings(*app)?.charge_rate = leased(value, *lease, from)?;
             }
             Command::SetMaxDischarge { app, limit, lease } => {
-                let most = self.share_of(*app)?.battery.discharge_limit;
-                let until = until(*lease, from)?;
-                self.active(*app)?.settings.max_discharge = Leased { value: within(*limit, most)?, until };
+                let value = within(*limit, self.share_of(*app)?.battery.discharge_limit)?;
+                self.settings(*app)?.max_discharge = leased(value, *lease, from)?;
             }
             Command::SetContainerCap { container, cap, lease } => {
-                let until = until(*lease, from)?;
-                self.container(*container)?.cap = Leased { value: *cap, until };
+                self.container(*container)?.cap = leased(*cap, *lease, from)?;
             }
             Command::SetCarbonRate { app, rate, lease } => {
-                let until = until(*lease, from)?;
-                self.active(*app)?.settings.carbon_rate = Leased { value: *rate, until };
+                self.settings(*app)?.carbon_rate = leased(*rate, *lease, from)?;
             }
             Command::SetCarbonBudget { app, budget, lease } => {
-                let tick = self.rules.tick;
-                if let Some(budget) = budget.filter(|budget| budget.window < tick) {
-                    return Err(Refusal::ShortWindow { asked: budget.window, tick });
-                }
-                let until = until(*lease, from)?;
-                self.active(*app)?.settings.carbon_budget = Leased { value: *budget, until };
+                self.check_window(*budget)?;
+                self.settings(*app)?.carbon_budget = leased(*budget, *lease, from)?;
             }
-            Command::Reconfigure(rules) => {
-                rules.check()?;
-                let before = core::mem::replace(&mut self.rules, rules.clone());
-                self.check_fit().inspect_err(|_| self.rules = before)?;
-            }
+            Command::Reconfigure(rules) => self.reconfigure(rules)?,
         }
         Ok((None, None))
+    }
+
+    fn create_app(&mut self, name: &AppName, share: Share, policy: AppPolicy) -> Result<AppId, Refusal> {
+        if self.apps.iter().any(|app| app.name == *name) {
+            return Err(Refusal::NameTaken);
+        }
+        at_most(self.apps.len(), self.rules.apps_max)?;
+        self.admit(share, None)?;
+        within_share(&policy, &share)?;
+        let id = AppId::new(self.next_app);
+        self.next_app += 1;
+        self.tree.place(None, share, Some(id)).expect("there is always a place below the site");
+        let (name, settings) = (name.clone(), policy.defaults());
+        let app = App { id, name, share, policy, settings, life: Life::Active };
+        self.apps.insert(self.apps.len() - 1, app);
+        Ok(id)
+    }
+
+    fn attach(&mut self, app: AppId, name: &ContainerName, ceiling: Power) -> Result<ContainerId, Refusal> {
+        self.active(app)?;
+        at_most(self.containers.len(), self.rules.containers_max)?;
+        if ceiling.is_zero() {
+            return Err(Refusal::NoCeiling);
+        }
+        if self.containers.iter().any(|c| c.app == app && c.name == *name) {
+            return Err(Refusal::NameTaken);
+        }
+        let id = ContainerId::new(self.next_container);
+        self.next_container += 1;
+        let (name, cap) = (name.clone(), Leased::lasting(None));
+        self.containers.push(Container { id, app, name, ceiling, cap });
+        Ok(id)
+    }
+
+    fn detach(&mut self, container: ContainerId) -> Result<(), Refusal> {
+        self.container(container)?;
+        self.containers.retain(|c| c.id != container);
+        Ok(())
+    }
+
+    fn drain(&mut self, app: AppId) -> Result<(), Refusal> {
+        let app = self.tenant(app)?;
+        app.life = Life::Draining;
+        app.settings = AppPolicy { charge_rate: Power::ZERO, ..app.policy }.defaults();
+        Ok(())
+    }
+
+    fn check_window(&self, budget: Option<Budget>) -> Result<(), Refusal> {
+        let tick = self.rules.tick;
+        match budget.filter(|budget| budget.window < tick) {
+            Some(budget) => Err(Refusal::ShortWindow { asked: budget.window, tick }),
+            None => Ok(()),
+        }
+    }
+
+    fn reconfigure(&mut self, rules: &Rules) -> Result<(), Refusal> {
+        rules.check()?;
+        let before = core::mem::replace(&mut self.rules, rules.clone());
+        self.check_fit().inspect_err(|_| self.rules = before)
     }
 
     /// What the site has to reserve from, `house` and the buffer's reserve included.
@@ -157,16 +166,10 @@ impl Setup {
         fits(share, self.free(except))
     }
 
-    fn create(&mut self, app: App) -> AppId {
-        let id = app.id;
-        self.next_app += 1;
-        self.tree.place(None, app.share, Some(id)).expect("there is always a place below the site");
-        self.apps.insert(self.apps.len() - 1, app);
-        id
-    }
-
     /// A share's limits bound the settings made under an earlier one.
-    fn reshare(&mut self, app: AppId, share: Share) -> Result<(), Refusal> {
+    fn change_share(&mut self, app: AppId, share: Share) -> Result<(), Refusal> {
+        self.tenant(app)?;
+        self.admit(share, Some(app))?;
         self.tree.reshare(app, share);
         let app = self.tenant(app)?;
         app.share = share;
@@ -203,7 +206,8 @@ impl Setup {
     }
 
     fn any(&mut self, app: AppId) -> Result<&mut App, Refusal> {
-        self.apps.iter_mut().find(|a| a.id == app).ok_or(Refusal::UnknownApp(app))
+        let place = self.place(app).ok_or(Refusal::UnknownApp(app))?;
+        Ok(&mut self.apps[place])
     }
 
     /// An app that is not `house`.
@@ -223,15 +227,21 @@ impl Setup {
         }
     }
 
+    /// The settings of an app that takes new ones.
+    fn settings(&mut self, app: AppId) -> Result<&mut Settings, Refusal> {
+        Ok(&mut self.active(app)?.settings)
+    }
+
     fn share_of(&self, app: AppId) -> Result<Share, Refusal> {
         if app == AppId::HOUSE {
             return Ok(self.house_share());
         }
-        self.apps.iter().find(|a| a.id == app).map(|a| a.share).ok_or(Refusal::UnknownApp(app))
+        self.place(app).map(|place| self.apps[place].share).ok_or(Refusal::UnknownApp(app))
     }
 
     fn container(&mut self, container: ContainerId) -> Result<&mut Container, Refusal> {
-        self.containers.iter_mut().find(|c| c.id == container).ok_or(Refusal::UnknownContainer(container))
+        let at = self.containers.binary_search_by_key(&container, |c| c.id);
+        Ok(&mut self.containers[at.map_err(|_| Refusal::UnknownContainer(container))?])
     }
 }
 
@@ -261,11 +271,11 @@ fn within_share(policy: &AppPolicy, share: &Share) -> Result<(), Refusal> {
     within(policy.charge_rate, share.battery.charge_limit).map(drop)
 }
 
-fn until(lease: Option<Millis>, from: Millis) -> Result<Option<Millis>, Refusal> {
+fn leased<T>(value: T, lease: Option<Millis>, from: Millis) -> Result<Leased<T>, Refusal> {
     match lease {
         Some(lease) if lease.is_zero() => Err(Refusal::EmptyLease),
-        Some(lease) => Ok(Some(from.saturating_add(lease))),
-        None => Ok(None),
+        Some(lease) => Ok(Leased { value, until: Some(from.saturating_add(lease)) }),
+        None => Ok(Leased::lasting(value)),
     }
 }
 

@@ -1,27 +1,29 @@
 //! The coming tick: what each app may draw, the caps that follow, and what hardware is to do.
 
-use super::{BatteryOrder, Believed, CapOrder, Orders, Site};
-use crate::app::{AppId, Shortfall};
-use crate::cap::fit;
+use super::readings::Believed;
+use super::{BatteryOrder, CapOrder, Orders, Site};
+use crate::app::{App, AppId, Shortfall};
+use crate::cap::{Container, fit};
 use crate::event::Event;
 use crate::freshness::Quality;
-use crate::settle::{Metered, Settled, SolarRule, settle};
+use crate::settle::{Metered, Settled, SiteTerms, SolarRule, Terms, settle};
 use alloc::vec::Vec;
-use ecovisor_units::{CarbonIntensity, Energy, Millis, Power};
+use ecovisor_units::{CarbonIntensity, Energy, EnergySum, Millis, Power};
 
-/// What is ahead.
+/// What is ahead of the whole site.
 pub(super) struct Coming {
-    /// Whose, its supply, its solar.
-    apps: Vec<(AppId, Power, Power)>,
+    /// Of each app, in the order of apps.
+    pub(super) apps: Vec<Ahead>,
     pub(super) orders: Orders,
 }
 
-impl Coming {
-    /// An app's supply and solar; nothing for one that is gone.
-    pub(super) fn of(&self, app: AppId) -> (Power, Power) {
-        let found = self.apps.iter().find(|(id, _, _)| *id == app);
-        found.map_or((Power::ZERO, Power::ZERO), |(_, supply, solar)| (*supply, *solar))
-    }
+/// What is ahead of one app.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Ahead {
+    /// What it may draw.
+    pub(super) supply: Power,
+    /// The solar in that.
+    pub(super) solar: Power,
 }
 
 impl Site {
@@ -35,7 +37,6 @@ impl Site {
     ) -> Coming {
         let tick = self.setup.rules.tick;
         let solar = solar.mean_power(self.last_span).over(tick);
-        let islanded = grid_lost || self.setup.rules.grid.is_none();
         let believed = Believed {
             solar,
             intensity,
@@ -46,31 +47,40 @@ impl Site {
         let loads: Vec<Energy> =
             self.past.iter().map(|past| past.load.mean_power(self.last_span).over(tick)).collect();
         let terms = self.terms(tick, &loads, &believed);
-        let mut apps = Vec::with_capacity(terms.len());
-        for (i, terms) in terms.iter().enumerate() {
-            let above = u128::from(self.accounts[i].stored.less(terms.floor).get());
-            let battery = crate::battery::bounded(self.setup.rules.conversion().deliverable(above));
-            let battery = match terms.battery_gives && terms.charge.is_zero() {
-                true => battery.min(terms.discharge_limit),
-                false => Energy::ZERO,
-            };
-            let grid = if islanded { Energy::ZERO } else { terms.grid_limit.min(terms.carbon_limit) };
-            let supply = terms.solar.saturating_add(battery).saturating_add(grid);
-            apps.push((terms.app, supply.mean_power(tick), terms.solar.mean_power(tick)));
-        }
         let site = self.site_terms(tick, grid_lost, &believed);
+        let ahead = |(i, terms): (usize, &Terms)| Ahead {
+            supply: self.supply(i, terms, &site).mean_power(tick),
+            solar: terms.solar.mean_power(tick),
+        };
+        let apps: Vec<Ahead> = terms.iter().enumerate().map(ahead).collect();
         let (mut accounts, mut deficit) = (self.accounts.clone(), self.deficit);
-        let ahead = settle(&site, &terms, &mut accounts, &mut deficit).ok();
+        let settled = settle(&site, &terms, &mut accounts, &mut deficit).ok();
         let (battery, solar_limit) =
-            ahead.map_or((BatteryOrder::Rest, None), |ahead| self.hardware(&ahead, solar, tick));
+            settled.map_or((BatteryOrder::Rest, None), |ahead| self.hardware(&ahead, solar, tick));
         let caps = self.caps(&apps, events);
         Coming { apps, orders: Orders { battery, solar_limit, caps, lease: self.order_lease() } }
+    }
+
+    /// An app's solar, what its battery may give, and its grid limit as far as carbon allows.
+    fn supply(&self, i: usize, terms: &Terms, site: &SiteTerms) -> Energy {
+        let stored = self.accounts[i].stored;
+        let above_floor = u128::from(stored.less(terms.floor).get());
+        let grid_limit = if site.islanded { Energy::ZERO } else { terms.grid_limit };
+        // While it charges, the battery serves what lies above the grid limit, which a carbon bound below it keeps out of
+        // reach.
+        let charges = !terms.charge.is_zero() && stored < terms.capacity;
+        let battery = match terms.battery_gives && (!charges || grid_limit <= terms.carbon_limit) {
+            true => crate::battery::bounded(site.conversion.deliverable(above_floor)),
+            false => Energy::ZERO,
+        };
+        let battery = battery.min(terms.discharge_limit);
+        terms.solar.saturating_add(battery).saturating_add(grid_limit.min(terms.carbon_limit))
     }
 
     /// Only the net of all virtual flows is ordered from the real battery; the inverter is ordered down by what nobody
     /// would have a use for.
     fn hardware(&self, ahead: &Settled, solar: Energy, tick: Millis) -> (BatteryOrder, Option<Power>) {
-        let mean = |energy: ecovisor_units::EnergySum| energy.narrow_saturating().mean_power(tick);
+        let mean = |energy: EnergySum| energy.narrow_saturating().mean_power(tick);
         let (input, output) = (mean(ahead.site.battery_in_booked), mean(ahead.site.battery_out_booked));
         let most = self.setup.rules.battery;
         let battery = match (most, self.level.quality) {
@@ -79,7 +89,7 @@ impl Site {
             (Some(most), _) if !output.is_zero() => BatteryOrder::Discharge(output.min(most.discharge_limit)),
             (Some(_), _) => BatteryOrder::Rest,
         };
-        let unused: ecovisor_units::EnergySum = match self.setup.rules.solar_rule {
+        let unused: EnergySum = match self.setup.rules.solar_rule {
             SolarRule::Live { curtailable: false } => return (battery, None),
             SolarRule::Live { curtailable: true } => ahead.flows.iter().map(|f| f.curtailed).sum(),
             SolarRule::Buffered => ahead.flows.iter().map(|f| f.kept).sum(),
@@ -88,47 +98,55 @@ impl Site {
         (battery, (!unused.is_zero()).then_some(limit))
     }
 
-    /// Lowers the caps of an app's containers to its supply, restores them when supply is back.
-    fn caps(&mut self, apps: &[(AppId, Power, Power)], events: &mut Vec<Event>) -> Vec<CapOrder> {
-        let mut orders = Vec::with_capacity(self.setup.containers.len());
-        for (app, (id, supply, _)) in self.setup.apps.iter().zip(apps) {
-            if *id == AppId::HOUSE {
-                continue;
-            }
-            let own: Vec<_> = self.setup.containers.iter().filter(|c| c.app == *id).collect();
-            let wishes: Vec<Power> = own.iter().map(|c| c.wish()).collect();
-            let none = supply.is_zero();
-            let caps = match (none, app.policy.shortfall) {
-                (true, Shortfall::Notify) => wishes.clone(),
-                (true, Shortfall::Throttle | Shortfall::Freeze) | (false, _) => fit(&wishes, *supply),
-            };
-            let frozen = none && app.policy.shortfall == Shortfall::Freeze;
-            for ((container, wish), cap) in own.into_iter().zip(wishes).zip(caps) {
+    /// Lowers the caps of each app's containers to its supply, restores them when supply is back.
+    fn caps(&mut self, apps: &[Ahead], events: &mut Vec<Event>) -> Vec<CapOrder> {
+        let placed = |(at, container): (usize, &Container)| Some((self.setup.place(container.app)?, at));
+        let mut by_app: Vec<(usize, usize)> =
+            self.setup.containers.iter().enumerate().filter_map(placed).collect();
+        by_app.sort_unstable();
+        let mut orders = Vec::with_capacity(by_app.len());
+        for own in by_app.chunk_by(|(one, _), (other, _)| one == other) {
+            let place = own[0].0;
+            let app = &self.setup.apps[place];
+            let wishes: Vec<Power> = own.iter().map(|&(_, at)| self.setup.containers[at].wish()).collect();
+            let (caps, frozen) = caps_of(app, &wishes, apps[place].supply);
+            for ((&(_, at), wish), cap) in own.iter().zip(wishes).zip(caps) {
+                let (container, past) = (&self.setup.containers[at], &mut self.container_past[at]);
                 let lowered = cap < wish;
-                let past = self.container_past.iter_mut().find(|past| past.container == container.id);
-                if let Some(past) = past {
-                    match (past.lowered, lowered) {
-                        (false, true) => events.push(Event::CapLowered { container: container.id, cap }),
-                        (true, false) => events.push(Event::CapRestored(container.id)),
-                        (true, true) | (false, false) => {}
-                    }
-                    (past.lowered, past.cap) = (lowered, cap);
+                match (past.lowered, lowered) {
+                    (false, true) => events.push(Event::CapLowered { container: container.id, cap }),
+                    (true, false) => events.push(Event::CapRestored(container.id)),
+                    (true, true) | (false, false) => {}
                 }
-                let uncapped = cap >= container.ceiling;
-                let cap = (!uncapped).then_some(cap);
-                orders.push(CapOrder { container: container.id, app: *id, cap, frozen });
+                (past.lowered, past.cap) = (lowered, cap);
+                let order = (cap < container.ceiling).then_some(cap);
+                orders.push(CapOrder { container: container.id, app: app.id, cap: order, frozen });
             }
         }
         orders
     }
 
-    /// Never past the shortest lease of a battery setting.
+    /// Never past the shortest lease behind the orders for battery and inverter.
     fn order_lease(&self) -> Millis {
         let leases = self.setup.apps.iter().flat_map(|app| {
-            [app.settings.charge_rate.until, app.settings.max_discharge.until].into_iter().flatten()
+            let s = &app.settings;
+            [s.charge_rate.until, s.max_discharge.until, s.carbon_rate.until, s.carbon_budget.until]
         });
-        let shortest = leases.map(|until| until.less(self.now)).min().unwrap_or(Millis::MAX);
+        let shortest = leases.flatten().map(|until| until.less(self.now)).min().unwrap_or(Millis::MAX);
         // What would end before the next tick renews it is that tick's to decide.
         self.setup.rules.order_lease.min(shortest).max(Millis::new(1))
+    }
+}
+
+/// What an app's containers may draw within `supply`, and whether they stand still. The operator's own containers keep
+/// the caps they were given: what `house` is left with is no reservation that could bind them.
+fn caps_of(app: &App, wishes: &[Power], supply: Power) -> (Vec<Power>, bool) {
+    if app.id == AppId::HOUSE {
+        return (wishes.to_vec(), false);
+    }
+    match (supply.is_zero(), app.policy.shortfall) {
+        (true, Shortfall::Notify) => (wishes.to_vec(), false),
+        (true, Shortfall::Freeze) => (fit(wishes, supply), true),
+        (true, Shortfall::Throttle) | (false, _) => (fit(wishes, supply), false),
     }
 }

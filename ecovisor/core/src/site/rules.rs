@@ -1,8 +1,9 @@
 //! The rules of a site: what the operator configured, as the core needs it.
 
+use super::readings::INTENSITY_MAX;
 use crate::battery::Conversion;
 use crate::command::Refusal;
-use crate::freshness::Patience;
+use crate::freshness::{Meter, Patience};
 use crate::settle::SolarRule;
 use ecovisor_units::{CarbonIntensity, Energy, Millis, Power};
 use serde::{Deserialize, Serialize};
@@ -54,7 +55,7 @@ pub struct Rules {
     pub tolerance: Energy,
     /// How long readings are believed and held.
     pub patience: Patience,
-    /// The intensity that is assumed where none is known.
+    /// The intensity that is assumed where none is known; at most 10 kg/kWh, beyond which no reading is believed either.
     pub intensity_worst: CarbonIntensity,
     /// How long set-points hold without being renewed.
     pub order_lease: Millis,
@@ -110,10 +111,23 @@ impl Rules {
         if self.battery.is_some_and(|battery| battery.capacity > crate::freshness::READING_MAX) {
             return refuse("a battery holds at most 2^62 µJ, 1.2 GWh");
         }
+        if self.intensity_worst > INTENSITY_MAX {
+            return refuse("an intensity is at most 10 kg/kWh");
+        }
         if self.order_lease.is_zero() {
             return refuse("set-points hold for at least 1 ms");
         }
         Ok(())
+    }
+
+    /// Whether the site has what a meter measures, so that it is missed where it says nothing.
+    pub(super) fn needs(&self, meter: Meter) -> bool {
+        match meter {
+            Meter::Solar => !self.solar_peak.is_zero(),
+            Meter::BatteryLevel | Meter::BatteryFlow => self.battery.is_some(),
+            Meter::Intensity | Meter::Grid => self.grid.is_some(),
+            Meter::Load => true,
+        }
     }
 
     /// The battery's losses; none where there is no battery.

@@ -2,183 +2,279 @@
 //! pass to `house`.
 
 use super::{ContainerPast, Past, Setup, Site};
-use crate::app::{AppId, Leased, Life};
+use crate::app::{App, AppId, Leased, Life};
 use crate::event::{Event, Setting};
 use crate::freshness::Memory;
-use crate::ledger::Account;
-use crate::settle::Settled;
+use crate::ledger::{Account, Flows};
+use crate::settle::{Settled, SolarRule};
+use crate::share::BatteryShare;
 use alloc::vec::Vec;
 use ecovisor_units::{Carbon, CarbonIntensity, Energy, EnergySum, Millis, Power};
 
 impl Site {
-    /// Notes what the tick did to each app, and tells what changed.
+    /// Notes what the tick, which began at the site's present time, did to each app, and tells what changed.
     pub(super) fn note(&mut self, settled: &Settled, intensity: CarbonIntensity, events: &mut Vec<Event>) {
-        let (now, house_share) = (self.now, self.setup.house_share());
+        let (began, house_share) = (self.now, self.setup.house_share());
         for (i, flows) in settled.flows.iter().enumerate() {
             let (app, past, account) = (&self.setup.apps[i], &mut self.past[i], &self.accounts[i]);
             past.load = flows.load;
             if let Some(budget) = app.settings.carbon_budget.value {
                 let cost: Carbon = flows.grid_drawn().carbon(intensity);
-                for percent in past.spent.count(budget, cost, now) {
-                    events.push(Event::BudgetReached { app: app.id, percent });
-                }
+                let marks = past.spent.count(budget, cost, began);
+                events.extend(marks.map(|percent| Event::BudgetReached { app: app.id, percent }));
             }
-            let overdrawn = !flows.overdraft().is_zero();
-            if overdrawn != past.overdrawn {
-                past.overdrawn = overdrawn;
-                let event = if overdrawn { Event::OverdraftStarted } else { Event::OverdraftEnded };
-                events.push(event(app.id));
-            }
+            past.note_overdraft(app.id, flows, events);
             if !flows.adjusted_down.is_zero() {
                 events.push(Event::BatteryAdjusted { app: app.id, by: flows.adjusted_down });
             }
             let battery = if app.id == AppId::HOUSE { house_share.battery } else { app.share.battery };
-            if battery.capacity.is_zero() {
-                continue;
-            }
-            let full = account.stored >= battery.capacity;
-            if full && !past.full {
-                events.push(Event::BatteryFull(app.id));
-            }
-            let empty = account.stored <= battery.floor;
-            if empty && !past.empty {
-                events.push(Event::BatteryEmpty(app.id));
-            }
-            (past.full, past.empty) = (full, empty);
+            past.note_battery(app.id, battery, account.stored, events);
         }
     }
 
     /// Turns to what holds in the coming tick.
-    pub(super) fn turn(&mut self, charge_ended: &[AppId], events: &mut Vec<Event>) {
-        self.end_charges(charge_ended, events);
+    pub(super) fn turn(&mut self, settled: &mut Settled, events: &mut Vec<Event>) {
+        self.end_charges(&settled.charge_ended, events);
         if let Some(next) = self.staged.take() {
-            self.take_over(next, events);
+            self.take_over(next, settled, events);
         }
-        end_leases(&mut self.setup, self.now, events);
+        let ended = end_leases(&mut self.setup, self.now);
+        events.extend(ended.into_iter().map(Event::LeaseExpired));
+        for (app, past) in self.setup.apps.iter().zip(&mut self.past) {
+            if let Some(budget) = app.settings.carbon_budget.value {
+                past.spent.roll(budget, self.now);
+            }
+        }
+    }
+
+    /// Settings whose lease ends in a gap are back at default before it is settled; those that were to come into force
+    /// after it never do.
+    pub(super) fn end_leases_of_gap(&mut self, span: Millis, events: &mut Vec<Event>) {
+        let end = self.now.saturating_add(span);
+        let mut ended = end_leases(&mut self.setup, end);
+        if let Some(staged) = &mut self.staged {
+            ended.extend(end_leases(staged, end));
+        }
+        ended.sort_unstable();
+        ended.dedup();
+        events.extend(ended.into_iter().map(Event::LeaseExpired));
     }
 
     /// A charge setting ends by itself when the battery is full, unless it has been changed meanwhile.
     fn end_charges(&mut self, ended: &[AppId], events: &mut Vec<Event>) {
         for &id in ended {
-            let Some(app) = self.setup.apps.iter_mut().find(|app| app.id == id) else { continue };
-            let (was, default) = (app.settings.charge_rate, app.policy.defaults().charge_rate);
-            if was == default {
+            let Some(place) = self.setup.place(id) else { continue };
+            let app = &mut self.setup.apps[place];
+            let was = app.settings.charge_rate;
+            if !end_charge(app, was) {
                 continue;
             }
-            app.settings.charge_rate = default;
             events.push(Event::ChargeEnded(id));
-            let staged = self.staged.iter_mut().flat_map(|setup| setup.apps.iter_mut());
-            for app in staged.filter(|app| app.id == id && app.settings.charge_rate == was) {
-                app.settings.charge_rate = default;
+            if let Some(staged) = &mut self.staged
+                && let Some(place) = staged.place(id)
+            {
+                end_charge(&mut staged.apps[place], was);
             }
         }
     }
 
     /// Brings `next` into force: balances follow the apps, what has no place any more passes to `house`.
-    fn take_over(&mut self, next: Setup, events: &mut Vec<Event>) {
+    fn take_over(&mut self, next: Setup, settled: &mut Settled, events: &mut Vec<Event>) {
         let before = core::mem::replace(&mut self.setup, next);
+        let old_rule = before.rules.solar_rule;
         let accounts = core::mem::take(&mut self.accounts);
-        let past = core::mem::take(&mut self.past);
-        let mut old: Vec<(AppId, Account, Past)> = before
-            .apps
-            .iter()
-            .zip(accounts.into_iter().zip(past))
-            .map(|(app, (a, p))| (app.id, a, p))
-            .collect();
-        let mut gone: Vec<(AppId, Account)> = Vec::new();
-        old.retain(|(id, account, _)| {
-            let stays = self.setup.apps.iter().any(|app| app.id == *id);
-            if !stays {
-                gone.push((*id, *account));
-            }
-            stays
-        });
-        let mut kept = old.into_iter().peekable();
+        let pasts = core::mem::take(&mut self.past);
+        let balances = accounts.into_iter().zip(pasts);
+        let mut old = before.apps.into_iter().zip(balances).zip(&mut settled.flows).peekable();
+        let mut passing = Vec::new();
         for app in &self.setup.apps {
-            let known = kept.next_if(|(id, _, _)| *id == app.id);
-            let (account, past) = known.map_or_else(Default::default, |(_, account, past)| (account, past));
+            // Both stand in the same order: whoever of the old comes before this one has ended.
+            while let Some(((gone, (account, _)), flows)) =
+                old.next_if(|((o, _), _)| rank(o.id) < rank(app.id))
+            {
+                passing.push(Passing::all(gone.id, &account, flows));
+            }
+            let known = old.next_if(|((o, _), _)| o.id == app.id);
+            let (mut account, mut past) = known.as_ref().map_or_else(Default::default, |((_, b), _)| *b);
+            past.follow(app, known.as_ref().map(|((was, _), _)| was), self.now, events);
+            if let Some((_, flows)) = known
+                && app.id != AppId::HOUSE
+            {
+                passing.extend(Passing::beyond(app.id, &mut account, app.share.battery.capacity, flows));
+            }
             self.accounts.push(account);
             self.past.push(past);
         }
-        for (i, app) in self.setup.apps.iter().enumerate() {
-            let was = before.apps.iter().find(|a| a.id == app.id);
-            let budget = app.settings.carbon_budget.value;
-            if budget != was.and_then(|a| a.settings.carbon_budget.value) {
-                self.past[i].spent = crate::carbon::Spent::since(self.now);
-            }
-            if app.life == Life::Draining && was.is_some_and(|a| a.life == Life::Active) {
-                events.push(Event::Draining(app.id));
-            }
+        drop(old);
+        if old_rule == SolarRule::Buffered && self.setup.rules.solar_rule != SolarRule::Buffered {
+            self.end_buffer(settled, events);
         }
-        self.pass_to_house(gone, events);
+        for passing in passing {
+            self.give_house(passing, settled, events);
+        }
+        settled.site.deficit = self.deficit;
         self.remember_containers();
     }
 
-    fn pass_to_house(&mut self, gone: Vec<(AppId, Account)>, events: &mut Vec<Event>) {
-        for (app, account) in gone {
-            let Account { stored: claim, buffered: buffer, debt, loan, .. } = account;
-            self.give_house(claim, buffer, debt, loan);
-            events.push(Event::PassedToHouse { app, claim, buffer, debt, loan });
-        }
-        let house = self.setup.apps.len() - 1;
-        for i in 0..house {
-            let (app, capacity) = (self.setup.apps[i].id, self.setup.apps[i].share.battery.capacity);
-            let claim = self.accounts[i].stored.less(capacity);
-            if claim.is_zero() {
-                continue;
+    /// A site that goes over to live solar has no buffer any more: what it held is in the battery, and `house`'s.
+    fn end_buffer(&mut self, settled: &mut Settled, events: &mut Vec<Event>) {
+        let held = core::mem::take(&mut settled.site.buffer);
+        for (app, account) in self.setup.apps.iter().zip(&mut self.accounts) {
+            let buffer = core::mem::take(&mut account.buffered);
+            if app.id != AppId::HOUSE && !buffer.is_zero() {
+                let (claim, debt, loan) = (Energy::ZERO, EnergySum::ZERO, EnergySum::ZERO);
+                events.push(Event::PassedToHouse { app: app.id, claim, buffer, debt, loan });
             }
-            self.accounts[i].stored -= claim;
-            self.give_house(claim, Energy::ZERO, EnergySum::ZERO, EnergySum::ZERO);
-            let (buffer, debt, loan) = (Energy::ZERO, EnergySum::ZERO, EnergySum::ZERO);
-            events.push(Event::PassedToHouse { app, claim, buffer, debt, loan });
         }
+        settled.site.buffer_adjusted += held;
+        settled.site.freed += held;
+        self.credit_house(held);
+    }
+
+    fn give_house(&mut self, passing: Passing, settled: &mut Settled, events: &mut Vec<Event>) {
+        let Passing { app, claim, buffer, debt, loan, carbon_content } = passing;
+        settled.site.freed += claim;
+        self.credit_house(claim.wide());
+        let buffered = self.setup.rules.solar_rule == SolarRule::Buffered;
+        if let Some(house) = self.accounts.last_mut() {
+            // Where the buffer has just ended, this part of it has passed with the rest.
+            house.buffered += if buffered { buffer } else { Energy::ZERO };
+            house.debt += debt;
+            house.loan += loan;
+            house.carbon_content = house.carbon_content.saturating_add(carbon_content);
+        }
+        events.push(Event::PassedToHouse { app, claim, buffer, debt, loan });
     }
 
     /// What passes reduces a deficit first: below zero the claim of `house` is its deficit.
-    fn give_house(&mut self, claim: Energy, buffer: Energy, debt: EnergySum, loan: EnergySum) {
-        let house = self.accounts.len() - 1;
-        let account = &mut self.accounts[house];
-        let pays = self.deficit.min(claim.wide());
+    fn credit_house(&mut self, claim: EnergySum) {
+        let pays = self.deficit.min(claim);
         self.deficit -= pays;
-        account.stored += claim.wide().less(pays).narrow_saturating();
-        account.buffered += buffer;
-        account.debt += debt;
-        account.loan += loan;
+        if let Some(house) = self.accounts.last_mut() {
+            let stored = claim - pays + house.stored;
+            house.stored = stored.narrow().expect("claims and buffer are bounded where readings come in");
+        }
     }
 
+    /// Both lists stand in the order of containers' numbers.
     fn remember_containers(&mut self) {
-        let containers = &self.setup.containers;
-        self.container_past.retain(|past| containers.iter().any(|c| c.id == past.container));
-        for container in containers {
-            if self.container_past.iter().all(|past| past.container != container.id) {
-                let (container, cap) = (container.id, container.wish());
-                let memory = Memory::default();
-                self.container_past.push(ContainerPast { container, memory, cap, lowered: false });
-            }
+        let mut old = core::mem::take(&mut self.container_past).into_iter().peekable();
+        for container in &self.setup.containers {
+            while old.next_if(|past| past.container < container.id).is_some() {}
+            let known = old.next_if(|past| past.container == container.id);
+            self.container_past.push(known.unwrap_or_else(|| ContainerPast {
+                container: container.id,
+                memory: Memory::default(),
+                cap: container.wish(),
+                lowered: false,
+            }));
         }
     }
 }
 
+impl Past {
+    fn note_overdraft(&mut self, app: AppId, flows: &Flows, events: &mut Vec<Event>) {
+        let overdrawn = !flows.overdraft().is_zero();
+        match (self.overdrawn, overdrawn) {
+            (false, true) => events.push(Event::OverdraftStarted(app)),
+            (true, false) => events.push(Event::OverdraftEnded(app)),
+            (true, true) | (false, false) => {}
+        }
+        self.overdrawn = overdrawn;
+    }
+
+    fn note_battery(&mut self, app: AppId, battery: BatteryShare, stored: Energy, events: &mut Vec<Event>) {
+        if battery.capacity.is_zero() {
+            return;
+        }
+        let (full, empty) = (stored >= battery.capacity, stored <= battery.floor);
+        if full && !self.full {
+            events.push(Event::BatteryFull(app));
+        }
+        if empty && !self.empty {
+            events.push(Event::BatteryEmpty(app));
+        }
+        (self.full, self.empty) = (full, empty);
+    }
+
+    /// Follows an app from what it `was`: another budget begins anew.
+    fn follow(&mut self, app: &App, was: Option<&App>, now: Millis, events: &mut Vec<Event>) {
+        if app.settings.carbon_budget.value != was.and_then(|a| a.settings.carbon_budget.value) {
+            self.spent = crate::carbon::Spent::since(now);
+        }
+        if app.life == Life::Draining && was.is_some_and(|a| a.life == Life::Active) {
+            events.push(Event::Draining(app.id));
+        }
+    }
+}
+
+/// What has no place with an app any more.
+struct Passing {
+    app: AppId,
+    claim: Energy,
+    buffer: Energy,
+    debt: EnergySum,
+    loan: EnergySum,
+    carbon_content: Carbon,
+}
+
+impl Passing {
+    /// All that an app had which has ended.
+    fn all(app: AppId, account: &Account, flows: &mut Flows) -> Self {
+        let Account { stored: claim, debt, loan, buffered: buffer, carbon_content } = *account;
+        flows.adjusted_down += claim;
+        Self { app, claim, buffer, debt, loan, carbon_content }
+    }
+
+    /// What lies above a capacity, taken out of `account`; `None` where nothing does.
+    fn beyond(app: AppId, account: &mut Account, capacity: Energy, flows: &mut Flows) -> Option<Self> {
+        let claim = account.stored.less(capacity);
+        if claim.is_zero() {
+            return None;
+        }
+        let carbon_content = account.shed_carbon(claim.wide());
+        account.stored -= claim;
+        flows.adjusted_down += claim;
+        let (buffer, debt, loan) = (Energy::ZERO, EnergySum::ZERO, EnergySum::ZERO);
+        Some(Self { app, claim, buffer, debt, loan, carbon_content })
+    }
+}
+
+/// An app's place in the order: that of creation, `house` last.
+fn rank(app: AppId) -> u64 {
+    if app == AppId::HOUSE { u64::MAX } else { u64::from(app.get()) }
+}
+
+/// Brings the default back where the charge rate still is what it `was` and is not the default; says whether it did.
+fn end_charge(app: &mut App, was: Leased<Power>) -> bool {
+    let default = app.policy.defaults().charge_rate;
+    let ends = app.settings.charge_rate == was && was != default;
+    if ends {
+        app.settings.charge_rate = default;
+    }
+    ends
+}
+
 /// Ends every lease whose time has come; the defaults come back.
-pub(super) fn end_leases(setup: &mut Setup, now: Millis, events: &mut Vec<Event>) {
+fn end_leases(setup: &mut Setup, now: Millis) -> Vec<Setting> {
+    let mut ended = Vec::new();
     for app in &mut setup.apps {
         let (id, settings, defaults) = (app.id, &mut app.settings, app.policy.defaults());
-        let ended = [
+        let of_app = [
             (end(&mut settings.charge_rate, defaults.charge_rate, now), Setting::ChargeRate(id)),
             (end(&mut settings.max_discharge, defaults.max_discharge, now), Setting::MaxDischarge(id)),
             (end(&mut settings.carbon_rate, defaults.carbon_rate, now), Setting::CarbonRate(id)),
             (end(&mut settings.carbon_budget, defaults.carbon_budget, now), Setting::CarbonBudget(id)),
         ];
-        events.extend(
-            ended.into_iter().filter(|(ended, _)| *ended).map(|(_, which)| Event::LeaseExpired(which)),
-        );
+        ended.extend(of_app.into_iter().filter(|(ended, _)| *ended).map(|(_, which)| which));
     }
     let no_cap: Leased<Option<Power>> = Leased::lasting(None);
     for container in &mut setup.containers {
         if end(&mut container.cap, no_cap, now) {
-            events.push(Event::LeaseExpired(Setting::ContainerCap(container.id)));
+            ended.push(Setting::ContainerCap(container.id));
         }
     }
+    ended
 }
 
 fn end<T>(setting: &mut Leased<T>, default: Leased<T>, now: Millis) -> bool {
