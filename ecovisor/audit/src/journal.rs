@@ -70,6 +70,8 @@ pub enum Target {
     Tpu(u32),
     /// An LXC container, by name.
     Lxc(String),
+    /// An emulated load of the site's configuration, as `app/name`.
+    Emulated(String),
 }
 
 /// An entry with its link of the chain: what a journal stores and exports.

@@ -1,0 +1,388 @@
+//! The books of a tick as tables, and whether they add up: recomputed here from the tables alone, with none of the code
+//! that settled them.
+//!
+//! What a single tick's tables must show by themselves: what came in went somewhere, what was moved has two ends, books
+//! and meters meet, carbon is what was drawn times the intensity. What two neighbouring ticks must show: every balance is
+//! the one before it plus what came in less what went out.
+
+use crate::record::Record;
+use ecovisor_core::site::AppOutcome;
+use ecovisor_core::{Account, AppId, Event, Flows, Metered, SiteFlows};
+use ecovisor_units::{CarbonIntensity, Energy, EnergySum, Millis};
+use std::fmt;
+
+/// One tick.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TickRows {
+    /// Its number.
+    pub tick: u64,
+    /// When it began, in ms since the Unix epoch.
+    pub wall_start: Millis,
+    /// Its length.
+    pub span: Millis,
+    /// Whether it stands for a gap.
+    pub gap: bool,
+    /// A row for each app, `house` last.
+    pub apps: Vec<AppRow>,
+    /// The site's row.
+    pub site: SiteRow,
+}
+
+/// One app in one tick.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AppRow {
+    /// Which; a name may come again after its app has ended, a number does not.
+    pub id: AppId,
+    /// Its name at that tick.
+    pub app: String,
+    /// Whether any figure rests on a held or assumed reading.
+    pub estimated: bool,
+    /// What moved.
+    pub flows: Flows,
+    /// What it has after the tick; of an app that ends with the tick, what it had.
+    pub account: Account,
+    /// What passed to `house` after the settlement.
+    pub passed: Passed,
+}
+
+/// What passes to `house` when a capacity is lowered or an app ends.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Passed {
+    /// Of its claim on the battery, inside.
+    pub claim: Energy,
+    /// Of its part of the solar buffer.
+    pub buffer: Energy,
+    /// Of what it owed.
+    pub debt: EnergySum,
+    /// Of what it was owed.
+    pub loan: EnergySum,
+}
+
+/// The site in one tick.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SiteRow {
+    /// What was posted.
+    pub flows: SiteFlows,
+    /// At which intensity.
+    pub intensity: CarbonIntensity,
+    /// What the meters said; `None` where there was no reading.
+    pub metered: Metered,
+}
+
+impl From<&Record> for TickRows {
+    fn from(record: &Record) -> Self {
+        let outcome = &record.outcome;
+        Self {
+            tick: outcome.tick.0,
+            wall_start: outcome.wall,
+            span: outcome.span,
+            gap: outcome.gap,
+            apps: outcome.apps.iter().map(|app| AppRow::new(record, app)).collect(),
+            site: SiteRow { flows: outcome.site, intensity: outcome.intensity, metered: outcome.metered },
+        }
+    }
+}
+
+impl AppRow {
+    fn new(record: &Record, app: &AppOutcome) -> Self {
+        let passed = record.outcome.events.iter().find_map(|event| match event {
+            Event::PassedToHouse { app: from, claim, buffer, debt, loan, .. } if *from == app.app => {
+                Some(Passed { claim: *claim, buffer: *buffer, debt: *debt, loan: *loan })
+            }
+            _ => None,
+        });
+        Self {
+            id: app.app,
+            app: record.app_name(app.app).map_or_else(|| nameless(app.app), |name| name.as_str().to_owned()),
+            estimated: app.estimated,
+            flows: app.flows,
+            account: app.account,
+            passed: passed.unwrap_or_default(),
+        }
+    }
+}
+
+fn nameless(app: AppId) -> String {
+    format!("#{}", app.get())
+}
+
+/// Two figures that should be one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Difference {
+    /// In which tick.
+    pub tick: u64,
+    /// Whose; `None` for the site.
+    pub app: Option<String>,
+    /// Which figure.
+    pub field: String,
+    /// What is written.
+    pub left: String,
+    /// What it should be.
+    pub right: String,
+}
+
+impl fmt::Display for Difference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "tick {}, {}: ", self.tick, self.app.as_deref().unwrap_or("the site"))?;
+        write!(f, "{} is {}, should be {}", self.field, self.left, self.right)
+    }
+}
+
+impl std::error::Error for Difference {}
+
+impl TickRows {
+    /// Whether the tables of this tick add up by themselves.
+    ///
+    /// # Errors
+    /// The first figure that does not.
+    pub fn check(&self) -> Result<(), Difference> {
+        for row in &self.apps {
+            self.check_app(row)?;
+        }
+        self.check_moves()?;
+        self.check_meters()?;
+        self.check_carbon()
+    }
+
+    /// Whether every balance is the one of `before` with this tick's flows.
+    ///
+    /// # Errors
+    /// The first balance that is not.
+    pub fn check_after(&self, before: &Self) -> Result<(), Difference> {
+        self.equal(None, "tick", self.tick.into(), u128::from(before.tick) + 1)?;
+        let Some((house, apps)) = self.apps.split_last() else { return Ok(()) };
+        let mut claims = 0;
+        for row in apps {
+            claims += self.check_balance(row, before.row(row.id))?;
+        }
+        for gone in before.apps.iter().filter(|row| self.row(row.id).is_none()) {
+            let (had, passed) = (u128::from(gone.account.stored.get()), u128::from(gone.passed.claim.get()));
+            self.equal(Some(gone), "claim of the app that is gone", passed, had)?;
+        }
+        self.check_house(house, before)?;
+        self.check_level(claims, house)
+    }
+
+    fn row(&self, id: AppId) -> Option<&AppRow> {
+        self.apps.iter().find(|row| row.id == id)
+    }
+
+    fn equal(&self, row: Option<&AppRow>, field: &str, left: u128, right: u128) -> Result<(), Difference> {
+        if left == right {
+            return Ok(());
+        }
+        Err(Difference {
+            tick: self.tick,
+            app: row.map(|row| row.app.clone()),
+            field: field.to_owned(),
+            left: left.to_string(),
+            right: right.to_string(),
+        })
+    }
+
+    /// What came to an app went somewhere, and what it used came from somewhere.
+    fn check_app(&self, row: &AppRow) -> Result<(), Difference> {
+        let f = &row.flows;
+        let sums: [(&str, Energy, &[Energy]); 4] = [
+            ("solar_in", f.solar_in, &[f.solar_to_load, f.solar_to_lenders, f.solar_to_battery, f.spilled]),
+            ("spilled", f.spilled, &[f.given, f.exported, f.curtailed, f.kept, f.spill_to_overdraft]),
+            ("received", f.received, &[f.received_to_load, f.received_to_lenders, f.received_to_battery]),
+            (
+                "load",
+                f.load,
+                &[
+                    f.solar_to_load,
+                    f.received_to_load,
+                    f.battery_to_load,
+                    f.forced_to_load,
+                    f.grid_to_load,
+                    f.overdraft_grid,
+                    f.overdraft_from_spill,
+                    f.overdraft_lent,
+                ],
+            ),
+        ];
+        for (field, whole, parts) in sums {
+            let parts = parts.iter().map(|part| u128::from(part.get())).sum();
+            self.equal(Some(row), field, whole.get().into(), parts)?;
+        }
+        Ok(())
+    }
+
+    fn total<T: Into<u128>>(&self, of: impl Fn(&Flows) -> T) -> u128 {
+        self.apps.iter().map(|row| of(&row.flows).into()).sum()
+    }
+
+    /// Every move between apps has two ends.
+    fn check_moves(&self) -> Result<(), Difference> {
+        let narrow = |of: fn(&Flows) -> Energy| self.total(|f| of(f).get());
+        let wide = |of: fn(&Flows) -> EnergySum| self.total(|f| of(f).get());
+        let to_lenders = narrow(|f| f.solar_to_lenders) + narrow(|f| f.received_to_lenders);
+        let ends = [
+            ("received of all", narrow(|f| f.received), narrow(|f| f.given)),
+            ("repaid_in of all", narrow(|f| f.repaid_in), to_lenders + narrow(|f| f.grid_to_lenders)),
+            ("lent of all", wide(|f| f.lent), narrow(|f| f.overdraft_lent)),
+            (
+                "spill_to_overdraft of all",
+                narrow(|f| f.spill_to_overdraft),
+                narrow(|f| f.overdraft_from_spill),
+            ),
+            ("loan_granted of all", wide(|f| f.loan_granted), wide(|f| f.debt_incurred)),
+            ("loan_repaid of all", wide(|f| f.loan_repaid), wide(|f| f.debt_repaid)),
+            (
+                "adjusted_down of all",
+                narrow(|f| f.adjusted_down) + self.site.flows.buffer_adjusted.get(),
+                self.site.flows.freed.get(),
+            ),
+        ];
+        ends.into_iter().try_for_each(|(field, left, right)| self.equal(None, field, left, right))
+    }
+
+    /// What is booked is what the apps did, and meets what the meters said.
+    fn check_meters(&self) -> Result<(), Difference> {
+        let (s, m) = (&self.site.flows, &self.site.metered);
+        let drawn = self.total(grid_drawn);
+        let exported = self.total(|f| f.exported.get());
+        let booked = [
+            ("grid_import_booked", s.grid_import_booked.get() + s.grid_netting.get(), drawn),
+            ("grid_export_booked", s.grid_export_booked.get() + s.grid_netting.get(), exported),
+            ("load_booked", s.load_booked.get(), self.total(|f| f.load.get())),
+        ];
+        booked.into_iter().try_for_each(|(field, left, right)| self.equal(None, field, left, right))?;
+        let meters = [
+            ("metered solar", s.solar_booked, s.solar_over, s.solar_short, m.solar),
+            (
+                "metered grid_import",
+                s.grid_import_booked,
+                s.grid_import_over,
+                s.grid_import_short,
+                m.grid_import,
+            ),
+            (
+                "metered grid_export",
+                s.grid_export_booked,
+                s.grid_export_over,
+                s.grid_export_short,
+                m.grid_export,
+            ),
+            ("metered battery_in", s.battery_in_booked, s.battery_in_over, s.battery_in_short, m.battery_in),
+            (
+                "metered battery_out",
+                s.battery_out_booked,
+                s.battery_out_over,
+                s.battery_out_short,
+                m.battery_out,
+            ),
+            ("metered load", s.load_booked, EnergySum::ZERO, s.overbooked_load, m.load),
+        ];
+        for (field, booked, over, short, metered) in meters {
+            if let Some(metered) = metered {
+                let shown = u128::from(metered.get()) + short.get();
+                self.equal(None, field, shown, booked.get() + over.get())?;
+            }
+        }
+        match m.level {
+            Some(level) => self.equal(None, "metered level", level.get().into(), s.level_booked.get()),
+            None => Ok(()),
+        }
+    }
+
+    /// Carbon is what was drawn times the intensity; `house` also bears what the meters show beyond the books.
+    fn check_carbon(&self) -> Result<(), Difference> {
+        let (s, intensity) = (&self.site.flows, u128::from(self.site.intensity.get()));
+        let last = self.apps.len().saturating_sub(1);
+        for (i, row) in self.apps.iter().enumerate() {
+            let (over, credit) = match i == last {
+                true => (s.grid_import_over.get(), s.grid_netting.get() + s.grid_import_short.get()),
+                false => (0, 0),
+            };
+            let due = grid_drawn(&row.flows).saturating_add(over).saturating_mul(intensity);
+            self.equal(Some(row), "carbon", row.flows.carbon.get(), due)?;
+            let credit = credit.saturating_mul(intensity);
+            self.equal(Some(row), "carbon_credit", row.flows.carbon_credit.get(), credit)?;
+        }
+        Ok(())
+    }
+
+    /// Returns the claim as it was settled. An app that was not there before begins with nothing.
+    fn check_balance(&self, row: &AppRow, before: Option<&AppRow>) -> Result<u128, Difference> {
+        let was = before.map(|row| row.account).unwrap_or_default();
+        let (f, now) = (&row.flows, &row.account);
+        let plus = u128::from(was.stored.get()) + f.battery_in().get();
+        let minus = u128::from(f.charge_loss.get())
+            + f.battery_out().get()
+            + f.discharge_loss.get()
+            + u128::from(f.adjusted_down.get());
+        let stored = self.less(row, "stored", plus, minus)?;
+        self.equal(Some(row), "stored", row.settled_claim(stored), stored)?;
+        let debt = self.less(row, "debt", (was.debt + f.debt_incurred).get(), f.debt_repaid.get())?;
+        self.equal(Some(row), "debt", now.debt.get(), debt)?;
+        let loan = self.less(row, "loan", (was.loan + f.loan_granted).get(), f.loan_repaid.get())?;
+        self.equal(Some(row), "loan", now.loan.get(), loan)?;
+        Ok(stored)
+    }
+
+    fn less(&self, row: &AppRow, field: &str, plus: u128, minus: u128) -> Result<u128, Difference> {
+        plus.checked_sub(minus).ok_or_else(|| Difference {
+            tick: self.tick,
+            app: Some(row.app.clone()),
+            field: format!("what was taken from {field}"),
+            left: minus.to_string(),
+            right: format!("at most {plus}"),
+        })
+    }
+
+    /// `house`: its claim below zero is the site's deficit, and what apps leave passes to it.
+    fn check_house(&self, row: &AppRow, before: &Self) -> Result<(), Difference> {
+        let (s, f) = (&self.site.flows, &row.flows);
+        let was = before.row(row.id).map(|row| row.account).unwrap_or_default();
+        let passed = |of: fn(&Passed) -> u128| self.apps.iter().map(|row| of(&row.passed)).sum::<u128>();
+        let gained = u128::from(was.stored.get())
+            + f.battery_in().get()
+            + (s.netting_gain + s.drift_up + s.freed).get()
+            + passed(|p| p.claim.get().into())
+            + self.deficit_after();
+        let lost = f.battery_out().get()
+            + f.discharge_loss.get()
+            + u128::from(f.charge_loss.get())
+            + (s.conversion_loss + s.drift_down).get()
+            + before.deficit_after();
+        self.equal(Some(row), "stored", u128::from(row.account.stored.get()) + lost, gained)?;
+        let debt = was.debt.get() + f.debt_incurred.get() + passed(|p| p.debt.get());
+        self.equal(Some(row), "debt", row.account.debt.get() + f.debt_repaid.get(), debt)?;
+        let loan = was.loan.get() + f.loan_granted.get() + passed(|p| p.loan.get());
+        self.equal(Some(row), "loan", row.account.loan.get() + f.loan_repaid.get(), loan)
+    }
+
+    /// All claims and the buffer, less the deficit, are what is booked of the one real battery.
+    fn check_level(&self, claims: u128, house: &AppRow) -> Result<(), Difference> {
+        let s = &self.site.flows;
+        let passed: EnergySum = self.apps.iter().map(|row| row.passed.claim).sum();
+        // Before anything passed to it.
+        let own = (house.account.stored.wide() + s.deficit.min(passed)).less(passed);
+        let level = (own + s.buffer).get().saturating_add(claims).saturating_sub(s.deficit.get());
+        self.equal(None, "level_booked", s.level_booked.get(), level)
+    }
+
+    /// The deficit when the next tick begins: claims that pass to `house` reduce it first.
+    fn deficit_after(&self) -> u128 {
+        let passed: EnergySum = self.apps.iter().map(|row| row.passed.claim).sum();
+        self.site.flows.deficit.less(passed).get()
+    }
+}
+
+impl AppRow {
+    /// The claim as it was settled, before anything passed on. An app that ended shows what it had; one whose capacity
+    /// was lowered shows what it kept.
+    fn settled_claim(&self, expected: u128) -> u128 {
+        let (shown, passed) = (u128::from(self.account.stored.get()), u128::from(self.passed.claim.get()));
+        if shown == expected && passed == shown { shown } else { shown + passed }
+    }
+}
+
+fn grid_drawn(f: &Flows) -> u128 {
+    [f.grid_to_load, f.grid_to_lenders, f.grid_to_battery, f.overdraft_grid]
+        .into_iter()
+        .map(|part| u128::from(part.get()))
+        .sum()
+}

@@ -1,0 +1,479 @@
+//! The ledger as two CSV tables: one row for each app and tick, one row for each tick of the site. They hold all figures
+//! of the books, undivided, so that whoever has them can check every sum and balance without the daemon.
+//!
+//! Columns end in their unit: `_uj` is µJ, `_product` is µJ × mg CO2e/kWh (3.6 × 10¹² of them are 1 mg). A meter without
+//! a reading is an empty cell; two-way choices are `true` and `false`.
+
+use crate::books::{AppRow, Difference, Passed, SiteRow, TickRows};
+use ecovisor_core::{Account, AppId, Flows, Metered, SiteFlows};
+use ecovisor_units::{Carbon, CarbonIntensity, Energy, EnergySum, Millis};
+use std::io::{Read, Write};
+use std::iter::Peekable;
+use thiserror::Error;
+
+/// What both tables begin with.
+const BEGIN: [&str; 4] = ["tick", "wall_start_ms", "span_ms", "gap"];
+
+/// The columns of the table of apps that are no flows.
+const APP: [&str; 3] = ["estimated", "app_id", "app"];
+const ACCOUNT: [&str; 9] = [
+    "stored_uj",
+    "debt_uj",
+    "loan_uj",
+    "buffered_uj",
+    "carbon_content_product",
+    "passed_claim_uj",
+    "passed_buffer_uj",
+    "passed_debt_uj",
+    "passed_loan_uj",
+];
+
+/// The columns of the table of the site that are no flows.
+const INTENSITY: &str = "intensity_mg_per_kwh";
+const METERED: [&str; 7] = [
+    "metered_solar_uj",
+    "metered_grid_import_uj",
+    "metered_grid_export_uj",
+    "metered_battery_in_uj",
+    "metered_battery_out_uj",
+    "metered_load_uj",
+    "metered_level_uj",
+];
+
+/// The columns of the table of apps.
+#[must_use]
+pub fn app_header() -> Vec<String> {
+    let flows = Flows::FIELDS.iter().map(|field| with_unit(field));
+    let begin = BEGIN.into_iter().chain(APP).map(str::to_owned);
+    begin.chain(flows).chain(ACCOUNT.map(str::to_owned)).collect()
+}
+
+/// The columns of the table of the site.
+#[must_use]
+pub fn site_header() -> Vec<String> {
+    let flows = SiteFlows::FIELDS.iter().map(|field| with_unit(field));
+    let begin = BEGIN.into_iter().chain([INTENSITY]).map(str::to_owned);
+    begin.chain(flows).chain(METERED.map(str::to_owned)).collect()
+}
+
+fn with_unit(field: &str) -> String {
+    let unit = if field.starts_with("carbon") { "product" } else { "uj" };
+    format!("{field}_{unit}")
+}
+
+/// The cells of an app's row, in the order of [`app_header`].
+#[must_use]
+pub fn app_cells(tick: &TickRows, row: &AppRow) -> Vec<String> {
+    let (account, passed) = (&row.account, &row.passed);
+    let own = [row.estimated.to_string(), row.id.get().to_string(), row.app.clone()];
+    let balances = [
+        account.stored.get().into(),
+        account.debt.get(),
+        account.loan.get(),
+        account.buffered.get().into(),
+        account.carbon_content.get(),
+        u128::from(passed.claim.get()),
+        passed.buffer.get().into(),
+        passed.debt.get(),
+        passed.loan.get(),
+    ];
+    let figures = row.flows.figures().map(|(_, figure)| figure).chain(balances);
+    begin_cells(tick).into_iter().chain(own).chain(figures.map(|figure| figure.to_string())).collect()
+}
+
+/// The cells of the site's row, in the order of [`site_header`].
+#[must_use]
+pub fn site_cells(tick: &TickRows) -> Vec<String> {
+    let (site, m) = (&tick.site, &tick.site.metered);
+    let metered =
+        [m.solar, m.grid_import, m.grid_export, m.battery_in, m.battery_out, m.load, m.level].map(or_empty);
+    let flows = site.flows.figures().map(|(_, figure)| figure.to_string());
+    let begin = begin_cells(tick).into_iter().chain([site.intensity.get().to_string()]);
+    begin.chain(flows).chain(metered).collect()
+}
+
+fn begin_cells(tick: &TickRows) -> [String; 4] {
+    let (wall, span) = (tick.wall_start.get(), tick.span.get());
+    [tick.tick.to_string(), wall.to_string(), span.to_string(), tick.gap.to_string()]
+}
+
+fn or_empty(metered: Option<Energy>) -> String {
+    metered.map(|energy| energy.get().to_string()).unwrap_or_default()
+}
+
+/// Why a table cannot be read or written.
+#[derive(Debug, Error)]
+pub enum TableError {
+    /// The file.
+    #[error("cannot read or write the table")]
+    Csv(#[from] csv::Error),
+    /// Not this table, or of another version.
+    #[error("column {place} is {found:?} where {wanted:?} was expected")]
+    Header {
+        /// Counted from 1.
+        place: usize,
+        /// What there is.
+        found: String,
+        /// What was expected.
+        wanted: String,
+    },
+    /// A cell that holds no figure of its column.
+    #[error("line {line}: {column} cannot be {cell:?}")]
+    Cell {
+        /// Counted from 1, the header's.
+        line: u64,
+        /// Which column.
+        column: String,
+        /// What it holds.
+        cell: String,
+    },
+    /// Apps without a row of the site, or the other way round.
+    #[error("tick {tick} is in one table and not in the other")]
+    Apart {
+        /// Which.
+        tick: u64,
+    },
+    /// The figures do not add up.
+    #[error(transparent)]
+    Books(#[from] Difference),
+}
+
+/// Writes both tables.
+pub struct TableWriter<A: Write, S: Write> {
+    apps: csv::Writer<A>,
+    site: csv::Writer<S>,
+}
+
+impl<A: Write, S: Write> TableWriter<A, S> {
+    /// Begins both tables with their headers.
+    ///
+    /// # Errors
+    /// Where they cannot be written.
+    pub fn new(apps: A, site: S) -> Result<Self, TableError> {
+        let (mut apps, mut site) = (csv::Writer::from_writer(apps), csv::Writer::from_writer(site));
+        apps.write_record(app_header())?;
+        site.write_record(site_header())?;
+        Ok(Self { apps, site })
+    }
+
+    /// Adds a tick.
+    ///
+    /// # Errors
+    /// Where it cannot be written.
+    pub fn write(&mut self, tick: &TickRows) -> Result<(), TableError> {
+        for row in &tick.apps {
+            self.apps.write_record(app_cells(tick, row))?;
+        }
+        self.site.write_record(site_cells(tick))?;
+        Ok(())
+    }
+
+    /// Ends both tables.
+    ///
+    /// # Errors
+    /// Where what is left cannot be written.
+    pub fn finish(mut self) -> Result<(), TableError> {
+        self.apps.flush().map_err(csv::Error::from)?;
+        self.site.flush().map_err(csv::Error::from)?;
+        Ok(())
+    }
+}
+
+/// Reads both tables back, tick by tick.
+pub struct TableReader<A: Read, S: Read> {
+    apps: Peekable<csv::StringRecordsIntoIter<A>>,
+    site: csv::StringRecordsIntoIter<S>,
+    app_columns: Vec<String>,
+    site_columns: Vec<String>,
+}
+
+impl<A: Read, S: Read> TableReader<A, S> {
+    /// Reads the headers.
+    ///
+    /// # Errors
+    /// Where they are not what [`app_header`] and [`site_header`] say.
+    pub fn new(apps: A, site: S) -> Result<Self, TableError> {
+        let (mut apps, mut site) = (csv::Reader::from_reader(apps), csv::Reader::from_reader(site));
+        let (app_columns, site_columns) = (app_header(), site_header());
+        same_header(apps.headers()?, &app_columns)?;
+        same_header(site.headers()?, &site_columns)?;
+        let apps = apps.into_records().peekable();
+        Ok(Self { apps, site: site.into_records(), app_columns, site_columns })
+    }
+
+    fn tick(&mut self, record: &csv::StringRecord) -> Result<TickRows, TableError> {
+        let mut tick = read_site(&mut Cells::new(record, &self.site_columns))?;
+        while let Some(record) = self.apps.next_if(|app| is_of(app, tick.tick)) {
+            let (of, row) = read_app(&mut Cells::new(&record?, &self.app_columns))?;
+            let site = (tick.wall_start, tick.span, tick.gap);
+            if (of.wall_start, of.span, of.gap) != site {
+                return Err(TableError::Apart { tick: tick.tick });
+            }
+            tick.apps.push(row);
+        }
+        if tick.apps.is_empty() {
+            return Err(TableError::Apart { tick: tick.tick });
+        }
+        Ok(tick)
+    }
+}
+
+/// Whether a row is of that tick; one that cannot be read is, so that its error is seen there.
+fn is_of(record: &Result<csv::StringRecord, csv::Error>, tick: u64) -> bool {
+    record.as_ref().map_or(true, |cells| {
+        cells.get(0).and_then(|cell| cell.parse().ok()).is_none_or(|found: u64| found == tick)
+    })
+}
+
+fn same_header(found: &csv::StringRecord, wanted: &[String]) -> Result<(), TableError> {
+    for place in 0..found.len().max(wanted.len()) {
+        let (found, wanted) = (found.get(place).unwrap_or_default(), wanted.get(place));
+        if wanted.map(String::as_str) != Some(found) {
+            let (found, wanted) = (found.to_owned(), wanted.cloned().unwrap_or_default());
+            return Err(TableError::Header { place: place + 1, found, wanted });
+        }
+    }
+    Ok(())
+}
+
+impl<A: Read, S: Read> Iterator for TableReader<A, S> {
+    type Item = Result<TickRows, TableError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        match self.site.next() {
+            Some(record) => Some(record.map_err(TableError::from).and_then(|record| self.tick(&record))),
+            // Apps of a tick that the site's table does not have.
+            None => self.apps.next().map(|record| {
+                let record = record?;
+                let (tick, _) = read_app(&mut Cells::new(&record, &self.app_columns))?;
+                Err(TableError::Apart { tick: tick.tick })
+            }),
+        }
+    }
+}
+
+/// A row's cells, read from left to right.
+struct Cells<'a> {
+    record: &'a csv::StringRecord,
+    columns: &'a [String],
+    next: usize,
+}
+
+impl<'a> Cells<'a> {
+    fn new(record: &'a csv::StringRecord, columns: &'a [String]) -> Self {
+        Self { record, columns, next: 0 }
+    }
+
+    fn read<T>(&mut self, parse: impl FnOnce(&str) -> Option<T>) -> Result<T, TableError> {
+        let cell = self.record.get(self.next).unwrap_or_default();
+        let column = self.columns.get(self.next).cloned().unwrap_or_default();
+        self.next += 1;
+        let line = self.record.position().map_or(0, csv::Position::line);
+        parse(cell).ok_or_else(|| TableError::Cell { line, column, cell: cell.to_owned() })
+    }
+
+    fn plain<T: std::str::FromStr>(&mut self) -> Result<T, TableError> {
+        self.read(|cell| cell.parse().ok())
+    }
+
+    fn energy(&mut self) -> Result<Energy, TableError> {
+        self.plain().map(Energy::new)
+    }
+
+    fn sum(&mut self) -> Result<EnergySum, TableError> {
+        self.plain().map(EnergySum::new)
+    }
+
+    fn metered(&mut self) -> Result<Option<Energy>, TableError> {
+        self.read(
+            |cell| if cell.is_empty() { Some(None) } else { Some(Some(Energy::new(cell.parse().ok()?))) },
+        )
+    }
+
+    fn begin(&mut self) -> Result<TickRows, TableError> {
+        Ok(TickRows {
+            tick: self.plain()?,
+            wall_start: Millis::new(self.plain()?),
+            span: Millis::new(self.plain()?),
+            gap: self.plain()?,
+            ..TickRows::default()
+        })
+    }
+}
+
+fn read_app(cells: &mut Cells<'_>) -> Result<(TickRows, AppRow), TableError> {
+    let tick = cells.begin()?;
+    let estimated = cells.plain()?;
+    let id = AppId::new(cells.plain()?);
+    let app = cells.plain()?;
+    let mut flows = Flows::default();
+    for field in Flows::FIELDS {
+        cells.read(|cell| flows.set(field, cell.parse().ok()?))?;
+    }
+    let account = Account {
+        stored: cells.energy()?,
+        debt: cells.sum()?,
+        loan: cells.sum()?,
+        buffered: cells.energy()?,
+        carbon_content: Carbon::new(cells.plain()?),
+    };
+    let passed =
+        Passed { claim: cells.energy()?, buffer: cells.energy()?, debt: cells.sum()?, loan: cells.sum()? };
+    Ok((tick, AppRow { id, app, estimated, flows, account, passed }))
+}
+
+fn read_site(cells: &mut Cells<'_>) -> Result<TickRows, TableError> {
+    let tick = cells.begin()?;
+    let intensity = CarbonIntensity::new(cells.plain()?);
+    let mut flows = SiteFlows::default();
+    for field in SiteFlows::FIELDS {
+        cells.read(|cell| flows.set(field, cell.parse().ok()?))?;
+    }
+    let metered = Metered {
+        solar: cells.metered()?,
+        grid_import: cells.metered()?,
+        grid_export: cells.metered()?,
+        battery_in: cells.metered()?,
+        battery_out: cells.metered()?,
+        load: cells.metered()?,
+        level: cells.metered()?,
+    };
+    Ok(TickRows { site: SiteRow { flows, intensity, metered }, ..tick })
+}
+
+/// What a check of tables found in order.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Checked {
+    /// How many ticks.
+    pub ticks: u64,
+    /// The first and the last of them.
+    pub range: Option<(u64, u64)>,
+}
+
+/// Reads both tables and checks every sum and balance in them. The first tick's balances are taken as given.
+///
+/// # Errors
+/// The first row that cannot be read, or the first figure that does not add up.
+pub fn check(apps: impl Read, site: impl Read) -> Result<Checked, TableError> {
+    let (mut checked, mut before) = (Checked::default(), None);
+    for tick in TableReader::new(apps, site)? {
+        let tick = tick?;
+        tick.check()?;
+        if let Some(before) = &before {
+            tick.check_after(before)?;
+        }
+        checked.ticks += 1;
+        checked.range = Some((checked.range.map_or(tick.tick, |(first, _)| first), tick.tick));
+        before = Some(tick);
+    }
+    Ok(checked)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::life::life;
+    use proptest::prelude::*;
+
+    fn written(rows: &[TickRows]) -> (Vec<u8>, Vec<u8>) {
+        let (mut apps, mut site) = (Vec::new(), Vec::new());
+        let mut writer = TableWriter::new(&mut apps, &mut site).unwrap();
+        rows.iter().for_each(|tick| writer.write(tick).unwrap());
+        writer.finish().unwrap();
+        (apps, site)
+    }
+
+    fn rows(seed: u64, ticks: u32) -> Vec<TickRows> {
+        life(seed, ticks).records.iter().map(TickRows::from).collect()
+    }
+
+    #[test]
+    fn the_headers_are_fixed() {
+        assert_eq!(
+            app_header().join(","),
+            "tick,wall_start_ms,span_ms,gap,estimated,app_id,app,load_uj,solar_in_uj,solar_to_load_uj,\
+             solar_to_lenders_uj,solar_to_battery_uj,spilled_uj,given_uj,exported_uj,curtailed_uj,kept_uj,\
+             spill_to_overdraft_uj,received_uj,received_to_load_uj,received_to_lenders_uj,received_to_battery_uj,\
+             battery_to_load_uj,forced_to_load_uj,grid_to_load_uj,grid_to_lenders_uj,grid_to_battery_uj,\
+             overdraft_grid_uj,overdraft_from_spill_uj,overdraft_lent_uj,lent_uj,repaid_in_uj,charge_loss_uj,\
+             discharge_loss_uj,adjusted_down_uj,debt_incurred_uj,debt_repaid_uj,loan_granted_uj,loan_repaid_uj,\
+             carbon_product,carbon_credit_product,stored_uj,debt_uj,loan_uj,buffered_uj,carbon_content_product,\
+             passed_claim_uj,passed_buffer_uj,passed_debt_uj,passed_loan_uj"
+        );
+        assert_eq!(
+            site_header().join(","),
+            "tick,wall_start_ms,span_ms,gap,intensity_mg_per_kwh,solar_booked_uj,solar_over_uj,solar_short_uj,\
+             grid_import_booked_uj,grid_import_over_uj,grid_import_short_uj,grid_export_booked_uj,\
+             grid_export_over_uj,grid_export_short_uj,battery_in_booked_uj,battery_in_over_uj,battery_in_short_uj,\
+             battery_out_booked_uj,battery_out_over_uj,battery_out_short_uj,load_booked_uj,unmetered_load_uj,\
+             overbooked_load_uj,grid_netting_uj,netting_gain_uj,conversion_loss_uj,drift_up_uj,drift_down_uj,\
+             freed_uj,buffer_adjusted_uj,buffer_uj,deficit_uj,level_booked_uj,metered_solar_uj,\
+             metered_grid_import_uj,metered_grid_export_uj,metered_battery_in_uj,metered_battery_out_uj,\
+             metered_load_uj,metered_level_uj"
+        );
+    }
+
+    #[test]
+    fn tables_come_back_as_they_went() {
+        let rows = rows(11, 30);
+        let (apps, site) = written(&rows);
+        let back: Vec<TickRows> =
+            TableReader::new(&apps[..], &site[..]).unwrap().map(Result::unwrap).collect();
+        assert_eq!(back, rows);
+        let checked = check(&apps[..], &site[..]).unwrap();
+        assert_eq!(checked, Checked { ticks: 30, range: Some((0, 29)) });
+    }
+
+    #[test]
+    fn an_error_names_the_place() {
+        let (apps, site) = written(&rows(12, 3));
+        let (apps, site) = (String::from_utf8(apps).unwrap(), String::from_utf8(site).unwrap());
+        let said = |apps: &str, site: &str| check(apps.as_bytes(), site.as_bytes()).unwrap_err().to_string();
+        let other = apps.replacen("load_uj", "load_mj", 1);
+        assert_eq!(said(&other, &site), "column 8 is \"load_mj\" where \"load_uj\" was expected");
+        let long = site.replacen("level_booked_uj", "level_booked_uj,more", 1);
+        assert!(said(&apps, &long).starts_with("column 34 is \"more\" where \"metered_solar_uj\""));
+        let no_number = apps.replacen("\n1,", "\nx,", 1);
+        assert!(said(&no_number, &site).contains("tick cannot be \"x\""), "{}", said(&no_number, &site));
+        let mut lines: Vec<&str> = site.lines().collect();
+        lines.remove(2);
+        assert_eq!(said(&apps, &lines.join("\n")), "tick 2 is in one table and not in the other");
+        assert_eq!(
+            said(&apps, lines[..2].join("\n").as_str()),
+            "tick 1 is in one table and not in the other"
+        );
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(256))]
+        /// The checks know nothing of the settlement, so they must find a change of any figure that takes part in a
+        /// sum or a balance.
+        #[test]
+        fn any_changed_figure_is_found(
+            seed in 0_u64..8, tick in 1_usize..11, at in any::<prop::sample::Index>(), by in 1_u128..1000,
+        ) {
+            let mut rows = rows(seed, 12);
+            let row = &mut rows[tick].apps;
+            let app = at.index(row.len());
+            let field = Flows::FIELDS[at.index(Flows::FIELDS.len())];
+            let flows = &mut row[app].flows;
+            let old = flows.figures().find(|(name, _)| *name == field).unwrap().1;
+            flows.set(field, old + by).unwrap();
+            let (apps, site) = written(&rows);
+            prop_assert!(check(&apps[..], &site[..]).is_err(), "{field} of app {app} in tick {tick}");
+        }
+
+        #[test]
+        fn any_changed_balance_is_found(seed in 0_u64..8, tick in 1_usize..11, which in 0..3, by in 1_u64..1000) {
+            let mut rows = rows(seed, 12);
+            let account = &mut rows[tick].apps[0].account;
+            match which {
+                0 => account.stored += Energy::new(by),
+                1 => account.debt += Energy::new(by),
+                _ => account.loan += Energy::new(by),
+            }
+            let (apps, site) = written(&rows);
+            prop_assert!(check(&apps[..], &site[..]).is_err());
+        }
+    }
+}
