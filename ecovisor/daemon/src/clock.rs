@@ -24,12 +24,12 @@ pub struct ClockInfo {
     pub factor: u32,
 }
 
-/// Real time since boot, in ms, suspend included.
+/// Real time since boot, in µs, suspend included.
 #[must_use]
-pub fn boot_ms() -> u64 {
+pub fn boot_us() -> u64 {
     let now = clock_gettime(ClockId::Boottime);
     let (seconds, nanos) = (u64::try_from(now.tv_sec).unwrap_or(0), u64::try_from(now.tv_nsec).unwrap_or(0));
-    seconds.saturating_mul(1_000).saturating_add(nanos / 1_000_000)
+    seconds.saturating_mul(1_000_000).saturating_add(nanos / 1_000)
 }
 
 /// Wall time, in ms since the Unix epoch; zero for a clock set before it.
@@ -46,7 +46,7 @@ pub struct SiteClock {
     /// Which clock.
     pub info: ClockInfo,
     /// The real boot time at which the site's clock was started.
-    started_boot_ms: u64,
+    started_boot_us: u64,
     /// The virtual wall time then.
     started_wall_ms: u64,
 }
@@ -55,19 +55,28 @@ impl SiteClock {
     /// A clock that starts now at `start_wall_ms` (real sites: the wall clock's own time).
     #[must_use]
     pub fn start(info: ClockInfo, start_wall_ms: u64) -> Self {
-        Self { info, started_boot_ms: boot_ms(), started_wall_ms: start_wall_ms }
+        Self { info, started_boot_us: boot_us(), started_wall_ms: start_wall_ms }
     }
 
-    /// The virtual wall time of a real boot time, in ms since the Unix epoch.
+    /// The virtual wall time of a real boot time, in ms since the Unix epoch: it never runs back, whatever the wall
+    /// clock does.
     #[must_use]
-    pub fn wall_at(&self, boot_ms: u64) -> u64 {
-        let real = boot_ms.saturating_sub(self.started_boot_ms);
-        self.started_wall_ms.saturating_add(real.saturating_mul(u64::from(self.info.factor)))
+    pub fn wall_at(&self, boot_us: u64) -> u64 {
+        let real = boot_us.saturating_sub(self.started_boot_us);
+        self.started_wall_ms.saturating_add(real.saturating_mul(u64::from(self.info.factor)) / 1_000)
     }
+}
 
-    /// Virtual time for real time.
-    #[must_use]
-    pub fn scale(&self, real_ms: u64) -> u64 {
-        real_ms.saturating_mul(u64::from(self.info.factor))
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_scaled_clock_runs_that_many_times_as_fast() {
+        let info = ClockInfo { kind: ClockKind::Scaled, factor: 60 };
+        let clock = SiteClock { info, started_boot_us: 1_000_000, started_wall_ms: 500 };
+        assert_eq!(clock.wall_at(1_000_000), 500);
+        assert_eq!(clock.wall_at(1_500_000), 30_500);
+        assert_eq!(clock.wall_at(0), 500);
     }
 }

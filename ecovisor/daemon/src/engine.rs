@@ -1,3 +1,714 @@
 //! The one task that owns the site's state: gather, journal, step, publish, apply.
+//!
+//! ```text
+//!   questions -> [audit, journal] -> staged      tick due -> gather -> journal -> step -> publish -> apply
+//!        ^                              |                                          |
+//!        +------------------------------+------------------ view ------------------+
+//! ```
+//! Everything that moves the state goes through [`Snapshot::apply`] and is in the journal before anybody is told. The
+//! record of a tick is committed with the entries of the next, since replaying the journal makes it again.
 
 pub mod handle;
+mod recover;
+mod reload;
+
+pub use recover::{Recovered, recover};
+
+use crate::clock::{self, ClockInfo, ClockKind, SiteClock};
+use crate::config::Config;
+use crate::metrics::Metrics;
+use crate::plant::{Plant, Span};
+use crate::store::{Batch, Store};
+use crate::trail::{Trail, TrailEntry, TrailOutcome};
+use ecovisor_audit::journal::{Entry, Grants, Note, Target};
+use ecovisor_audit::{Applied, Record, Snapshot};
+use ecovisor_core::{Accepted, AppId, Command, ContainerId, Outcome, Refusal};
+use ecovisor_units::Millis;
+use handle::{
+    Answer, AskError, Asked, Engine, LoadedConfig, Mode, Question, QUESTIONS_MAX, Reply, TICKS_BEHIND_MAX, Totals, View,
+    Workload,
+};
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{broadcast, mpsc, watch};
+use tokio_util::sync::CancellationToken;
+
+/// Questions answered with one commit.
+const BATCH_MAX: usize = 64;
+
+/// How long a lock-step participant may take over a tick, in real time, before the site goes on without it.
+const LOCKSTEP_PATIENCE: Duration = Duration::from_secs(60);
+
+/// All that the engine is made of.
+pub struct Parts {
+    /// The state to go on from.
+    pub recovered: Recovered,
+    /// Where journal and records go.
+    pub store: Arc<dyn Store>,
+    /// Where questions are audited.
+    pub trail: Trail,
+    /// What is read and steered.
+    pub plant: Plant,
+    /// What Prometheus scrapes; `None` where nothing does.
+    pub metrics: Option<Arc<Metrics>>,
+    /// The configuration and its file.
+    pub config: Config,
+    /// As loaded.
+    pub loaded: LoadedConfig,
+    /// Where the last applied configuration is remembered; `None` for a simulated site.
+    pub applied: Option<PathBuf>,
+    /// Ticks between snapshots.
+    pub snapshot_ticks: u64,
+    /// The clock.
+    pub clock: ClockInfo,
+    /// When the site's clock starts, in ms since the Unix epoch.
+    pub start_ms: u64,
+    /// When the last settled tick ended; what lies between is settled as one tick, a gap where it is long.
+    pub from_ms: u64,
+    /// Where the containers' counters are remembered from tick to tick, for such a gap; `None` for a simulated site.
+    pub counters: Option<PathBuf>,
+    /// For tests of the process's end: the tick at which the loop fails.
+    pub fail_at_tick: Option<u64>,
+}
+
+type ReplyTo = tokio::sync::oneshot::Sender<Result<Reply, AskError>>;
+
+type Join = (AppId, mpsc::Sender<Arc<View>>, mpsc::Receiver<()>);
+
+/// The engine and its ends of the channels.
+pub struct Runner {
+    state: Snapshot,
+    mode: Mode,
+    store: Arc<dyn Store>,
+    trail: Trail,
+    plant: Plant,
+    metrics: Option<Arc<Metrics>>,
+    config: Config,
+    loaded: Arc<LoadedConfig>,
+    applied: Option<PathBuf>,
+    snapshot_ticks: u64,
+    site_clock: SiteClock,
+    /// The end of the last settled tick, in virtual ms since the Unix epoch.
+    wall_ms: u64,
+    /// The same in real µs since boot; `None` before the first tick of this run.
+    boot_us: Option<u64>,
+    started_ms: u64,
+    late_ms: u64,
+    outcome: Option<Arc<Outcome>>,
+    pending_record: Option<Record>,
+    /// Entries that have moved the state and are not in the journal yet: nobody has been told of them.
+    unjournaled: Vec<Entry>,
+    workloads: BTreeMap<ContainerId, Workload>,
+    totals: BTreeMap<AppId, Totals>,
+    counters: Option<PathBuf>,
+    fail_at_tick: Option<u64>,
+    asks: mpsc::Receiver<Asked>,
+    joins: mpsc::Receiver<Join>,
+    lockstep: Vec<Join>,
+    view: watch::Sender<Arc<View>>,
+    ticks: broadcast::Sender<Arc<View>>,
+}
+
+/// Why the loop ended, other than because it was asked to.
+#[derive(Debug, thiserror::Error)]
+pub enum Ended {
+    /// An invariant broke: a bug. The journal holds the tick that broke it.
+    #[error("tick {tick}: {broken}: this is a bug; the journal is kept for replay")]
+    Broken {
+        /// The tick.
+        tick: u64,
+        /// The invariant.
+        #[source]
+        broken: ecovisor_core::Broken,
+    },
+    /// What must be durable cannot be written.
+    #[error("cannot go on without the store")]
+    Store(#[from] crate::store::StoreError),
+    /// For tests.
+    #[error("the loop was told to fail at tick {0}")]
+    Told(u64),
+}
+
+impl Runner {
+    /// An engine at rest, and the handle on it.
+    #[must_use]
+    pub fn new(parts: Parts) -> (Self, Engine) {
+        let (asks_in, asks) = mpsc::channel(QUESTIONS_MAX);
+        let (joins_in, joins) = mpsc::channel(QUESTIONS_MAX);
+        let (ticks, _) = broadcast::channel(TICKS_BEHIND_MAX);
+        let Recovered { state, mode, last, .. } = parts.recovered;
+        let site_clock = SiteClock::start(parts.clock, parts.start_ms);
+        let outcome = last.map(|record| Arc::new(record.outcome));
+        let first = View {
+            name: parts.config.site.name.as_str().into(),
+            site: Arc::new(state.site.clone()),
+            outcome: outcome.clone(),
+            clock: parts.clock,
+            wall_ms: parts.start_ms,
+            started_ms: parts.start_ms,
+            late_ms: 0,
+            workloads: Arc::default(),
+            grants: Arc::new(state.grants.clone()),
+            totals: Arc::default(),
+            devices: Arc::new(parts.plant.devices()),
+            mode: mode.clone(),
+            config: Arc::new(parts.loaded.clone()),
+        };
+        let (view, viewed) = watch::channel(Arc::new(first));
+        let engine = Engine::new(asks_in, joins_in, viewed, ticks.clone());
+        let runner = Self {
+            state,
+            mode,
+            store: parts.store,
+            trail: parts.trail,
+            plant: parts.plant,
+            metrics: parts.metrics,
+            loaded: Arc::new(parts.loaded),
+            config: parts.config,
+            applied: parts.applied,
+            snapshot_ticks: parts.snapshot_ticks.max(1),
+            site_clock,
+            wall_ms: parts.from_ms,
+            boot_us: None,
+            started_ms: parts.start_ms,
+            late_ms: 0,
+            outcome,
+            pending_record: None,
+            unjournaled: Vec::new(),
+            workloads: BTreeMap::new(),
+            totals: BTreeMap::new(),
+            counters: parts.counters,
+            fail_at_tick: parts.fail_at_tick,
+            asks,
+            joins,
+            lockstep: Vec::new(),
+            view,
+            ticks,
+        };
+        (runner, engine)
+    }
+
+    /// Runs on the real or scaled clock until `shutdown`: then a last snapshot is made and every cap lifted.
+    ///
+    /// # Errors
+    /// [`Ended`] where it cannot go on: the process must end then.
+    pub async fn run(mut self, shutdown: CancellationToken) -> Result<(), Ended> {
+        self.settle_in()?;
+        self.settle_absence()?;
+        let mut due_us = clock::boot_us().saturating_add(self.period_us());
+        self.boot_us = Some(clock::boot_us());
+        loop {
+            let wait = Duration::from_micros(due_us.saturating_sub(clock::boot_us()));
+            tokio::select! {
+                biased;
+                () = shutdown.cancelled() => break,
+                () = tokio::time::sleep(wait) => {
+                    let now_us = clock::boot_us();
+                    self.late_ms = now_us.saturating_sub(due_us) / 1_000;
+                    self.tick_at(now_us)?;
+                    // A late tick is a longer span, never a lost one: the next is due a period after it was due, or
+                    // after now where a whole period has been missed.
+                    let period = self.period_us();
+                    due_us = due_us.saturating_add(period);
+                    if due_us <= now_us {
+                        due_us = now_us.saturating_add(period);
+                    }
+                }
+                Some(asked) = self.asks.recv() => self.answer(asked)?,
+                Some(join) = self.joins.recv() => drop(join),
+            }
+        }
+        self.wind_up()
+    }
+
+    /// Runs on the simulated clock until `until_ms`, as fast as it goes, waiting for lock-step participants at every
+    /// tick. `wait_for` of them must have joined before the first tick. Every record is shown to `each`.
+    ///
+    /// # Errors
+    /// [`Ended`] where it cannot go on.
+    pub async fn simulate(
+        mut self,
+        until_ms: u64,
+        wait_for: usize,
+        shutdown: CancellationToken,
+        mut each: impl FnMut(&Record) -> std::io::Result<()>,
+    ) -> Result<(), Ended> {
+        self.settle_in()?;
+        while self.lockstep.len() < wait_for {
+            tokio::select! {
+                () = shutdown.cancelled() => return Ok(()),
+                Some(join) = self.joins.recv() => self.lockstep.push(join),
+                Some(asked) = self.asks.recv() => self.answer(asked)?,
+            }
+        }
+        self.step_together(&shutdown).await?;
+        while self.wall_ms < until_ms && !shutdown.is_cancelled() {
+            let length = self.state.site.rules().tick;
+            self.tick(Span { wall_ms: self.wall_ms, length, real_us: 0 })?;
+            if let Some(record) = &self.pending_record {
+                each(record).map_err(|source| crate::store::StoreError::Disk { doing: "write beside", source })?;
+            }
+            self.answer_waiting()?;
+            self.step_together(&shutdown).await?;
+            // Streams and joins get their turn between ticks.
+            tokio::task::yield_now().await;
+        }
+        self.wind_up()
+    }
+
+    /// Shows the state to every lock-step participant and waits until each is done, answering questions meanwhile.
+    async fn step_together(&mut self, shutdown: &CancellationToken) -> Result<(), Ended> {
+        while let Ok(join) = self.joins.try_recv() {
+            self.lockstep.push(join);
+        }
+        let mut staying = Vec::new();
+        let view = self.view.borrow().clone();
+        for (app, ticks, mut done) in std::mem::take(&mut self.lockstep) {
+            if ticks.send(view.clone()).await.is_err() {
+                continue;
+            }
+            let deadline = tokio::time::sleep(LOCKSTEP_PATIENCE);
+            tokio::pin!(deadline);
+            let stays = loop {
+                tokio::select! {
+                    () = shutdown.cancelled() => break false,
+                    () = &mut deadline => {
+                        tracing::warn!(app = app.get(), "took too long over a tick in lock step; going on without it");
+                        break false;
+                    }
+                    asked = self.asks.recv() => match asked {
+                        Some(asked) => self.answer(asked)?,
+                        None => break false,
+                    },
+                    finished = done.recv() => break finished.is_some(),
+                }
+            };
+            if stays {
+                staying.push((app, ticks, done));
+            }
+        }
+        self.lockstep = staying;
+        Ok(())
+    }
+
+    fn period_us(&self) -> u64 {
+        let tick_us = self.state.site.rules().tick.get().saturating_mul(1_000);
+        tick_us.checked_div(u64::from(self.site_clock.info.factor)).unwrap_or(tick_us).max(1_000)
+    }
+
+    /// Opens the containers that the state knows of, creates what the configuration asks for.
+    fn settle_in(&mut self) -> Result<(), Ended> {
+        let targets: Vec<(ContainerId, Target)> = self.state.targets.iter().map(|(c, t)| (*c, t.clone())).collect();
+        for (container, target) in targets {
+            self.open(container, &target);
+        }
+        self.recall_counters();
+        if self.mode == Mode::Normal {
+            self.apply_at_start()?;
+            self.flush()?;
+        }
+        self.publish();
+        Ok(())
+    }
+
+    /// Opens a workload that the books have as a container; one that is gone is detached.
+    fn open(&mut self, container: ContainerId, target: &Target) {
+        let Some(app) = self.state.site.containers(true).iter().find(|c| c.id == container).map(|c| c.app) else {
+            return;
+        };
+        let opened = self.plant.attach(container, target);
+        let (metered_only, last_error) = match opened {
+            Ok(metered_only) => (metered_only, None),
+            Err(error) => (Some("it cannot be read".to_owned()), Some(error.to_string())),
+        };
+        let workload = Workload { app, target: target.clone(), metered_only, last_error, energy: Default::default() };
+        self.workloads.insert(container, workload);
+    }
+
+    /// A tick that ends at the real time `now_us`.
+    fn tick_at(&mut self, now_us: u64) -> Result<(), Ended> {
+        let before_us = self.boot_us.replace(now_us).unwrap_or(now_us);
+        let now_ms = self.site_clock.wall_at(now_us);
+        let length = Millis::new(now_ms.saturating_sub(self.wall_ms));
+        self.tick(Span { wall_ms: self.wall_ms, length, real_us: now_us.saturating_sub(before_us) })
+    }
+
+    /// Settles the time in which no daemon ran: what counters that survived say of it, and nothing else.
+    fn settle_absence(&mut self) -> Result<(), Ended> {
+        let now_ms = self.site_clock.wall_at(clock::boot_us());
+        let length = Millis::new(now_ms.saturating_sub(self.wall_ms));
+        let is_new = self.outcome.is_none();
+        if is_new || length.is_zero() || self.site_clock.info.kind != ClockKind::Real {
+            self.wall_ms = if is_new { now_ms } else { self.wall_ms };
+            return Ok(());
+        }
+        let real_us = length.get().saturating_mul(1_000);
+        let inputs = self.plant.gather_absence(Span { wall_ms: self.wall_ms, length, real_us });
+        self.wall_ms = now_ms;
+        self.settle(inputs, clock::boot_us())
+    }
+
+    /// One tick: gather, journal, step, publish, apply.
+    fn tick(&mut self, span: Span) -> Result<(), Ended> {
+        let began_us = clock::boot_us();
+        self.wall_ms = span.wall_ms.saturating_add(span.length.get());
+        let inputs = self.plant.gather(span, self.wall_ms);
+        self.settle(inputs, began_us)
+    }
+
+    fn settle(&mut self, inputs: ecovisor_core::Inputs, began_us: u64) -> Result<(), Ended> {
+        let tick = self.state.site.tick();
+        if self.fail_at_tick == Some(tick.0) {
+            return Err(Ended::Told(tick.0));
+        }
+        if self.mode != Mode::Normal {
+            self.publish();
+            return Ok(());
+        }
+        let entry = Entry::Tick(inputs);
+        self.unjournaled.push(entry.clone());
+        self.flush()?;
+        let applied = self.state.apply(&entry).map_err(|broken| Ended::Broken { tick: tick.0, broken })?;
+        let Applied::Settled(record) = applied else { return Ok(()) };
+        self.note_record(&record);
+        self.plant.apply(&record.outcome.orders);
+        self.drop_gone();
+        if let Some(metrics) = &self.metrics {
+            let took_us = clock::boot_us().saturating_sub(began_us);
+            metrics.observe(&record, Duration::from_millis(self.late_ms), Duration::from_micros(took_us));
+        }
+        self.pending_record = Some(*record);
+        self.remember_counters(tick.0);
+        self.detach_lost()?;
+        if (tick.0 + 1).is_multiple_of(self.snapshot_ticks) {
+            self.snapshot()?;
+        }
+        self.publish();
+        // Nobody may be listening.
+        let _ = self.ticks.send(self.view.borrow().clone());
+        Ok(())
+    }
+
+    fn note_record(&mut self, record: &Record) {
+        for app in &record.outcome.apps {
+            let totals = self.totals.entry(app.app).or_default();
+            totals.load += app.flows.load;
+            totals.carbon = totals.carbon.saturating_add(app.flows.carbon);
+        }
+        for used in &record.outcome.containers {
+            if let Some(workload) = self.workloads.get_mut(&used.container) {
+                workload.energy += used.energy;
+            }
+        }
+        for event in &record.outcome.events {
+            tracing::info!(tick = record.outcome.tick.0, ?event, "event");
+        }
+        self.outcome = Some(Arc::new(record.outcome.clone()));
+    }
+
+    /// Containers that the books no longer have are not metered any more.
+    fn drop_gone(&mut self) {
+        let kept: Vec<ContainerId> = self.state.site.containers(true).iter().map(|c| c.id).collect();
+        let gone: Vec<ContainerId> = self.workloads.keys().copied().filter(|id| !kept.contains(id)).collect();
+        for container in gone {
+            self.plant.detach(container);
+            self.workloads.remove(&container);
+        }
+        let errors = self.plant.container_errors();
+        for (id, workload) in &mut self.workloads {
+            workload.last_error = errors.get(id).cloned();
+        }
+    }
+
+    /// Containers whose processes have ended leave their app.
+    fn detach_lost(&mut self) -> Result<(), Ended> {
+        for container in self.plant.lost() {
+            let command = Command::DetachContainer(container);
+            if self.state.site.would(&command).is_ok() {
+                tracing::info!(container = container.get(), "its processes have ended; detached");
+                self.commit_command(command, Vec::new())?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Remembers what the containers' counters said in this tick. Not synced: after a power cut the counters themselves
+    /// are gone.
+    fn remember_counters(&self, tick: u64) {
+        let Some(path) = &self.counters else { return };
+        let mut text = format!("{tick}\n");
+        for (container, nanos) in self.plant.counters() {
+            text.push_str(&format!("{} {nanos}\n", container.get()));
+        }
+        let beside = path.with_extension("new");
+        let written = std::fs::write(&beside, text).and_then(|()| std::fs::rename(&beside, path));
+        if let Err(error) = written {
+            tracing::warn!(%error, "cannot remember the counters: a gap would be estimated");
+        }
+    }
+
+    /// What was remembered of the last settled tick.
+    fn recall_counters(&mut self) {
+        let Some(text) = self.counters.as_ref().and_then(|path| std::fs::read_to_string(path).ok()) else { return };
+        let mut lines = text.lines();
+        let tick = lines.next().and_then(|line| line.parse::<u64>().ok());
+        if tick.map(|tick| tick + 1) != Some(self.state.site.tick().0) {
+            return;
+        }
+        for line in lines {
+            let Some((container, nanos)) = line.split_once(' ') else { continue };
+            if let (Ok(container), Ok(nanos)) = (container.parse(), nanos.parse()) {
+                self.plant.recall(ContainerId::new(container), nanos);
+            }
+        }
+    }
+
+    /// Makes a snapshot, so that a restart replays little.
+    fn snapshot(&mut self) -> Result<(), Ended> {
+        self.flush()?;
+        let records = self.pending_record.take().into_iter().collect();
+        let snapshot = Some(self.state.clone());
+        self.store.commit(Batch { entries: Vec::new(), records, snapshot })?;
+        Ok(())
+    }
+
+    /// Ends in good order.
+    fn wind_up(&mut self) -> Result<(), Ended> {
+        if self.mode == Mode::Normal {
+            self.snapshot()?;
+        }
+        self.plant.release();
+        Ok(())
+    }
+
+    /// Answers `first` and what has come in behind it, with one commit for all.
+    fn answer(&mut self, first: Asked) -> Result<(), Ended> {
+        let mut answers = vec![self.consider(first)?];
+        while answers.len() < BATCH_MAX {
+            let Ok(asked) = self.asks.try_recv() else { break };
+            answers.push(self.consider(asked)?);
+        }
+        self.flush()?;
+        self.publish();
+        let view = self.view.borrow().clone();
+        for (reply, mut result) in answers {
+            if let Ok(Reply::Answer(answer)) = &mut result {
+                if answer.is_new {
+                    answer.view = view.clone();
+                }
+            }
+            // Whoever asked may have gone meanwhile.
+            let _ = reply.send(result);
+        }
+        Ok(())
+    }
+
+    fn answer_waiting(&mut self) -> Result<(), Ended> {
+        match self.asks.try_recv() {
+            Ok(asked) => self.answer(asked),
+            Err(_) => Ok(()),
+        }
+    }
+
+    /// Journals what has moved the state since the last time.
+    fn flush(&mut self) -> Result<(), Ended> {
+        if self.unjournaled.is_empty() {
+            return Ok(());
+        }
+        let entries = std::mem::take(&mut self.unjournaled);
+        let records = self.pending_record.take().into_iter().collect();
+        self.store.commit(Batch { entries, records, snapshot: None })?;
+        Ok(())
+    }
+
+    /// Does what is asked and audits it; nobody is told before it is journaled.
+    fn consider(&mut self, asked: Asked) -> Result<(ReplyTo, Result<Reply, AskError>), Ended> {
+        let Asked { actor, arguments, question, reply } = asked;
+        let result = match question {
+            Question::Command { command, dry_run: true, .. } => self.try_command(&command),
+            Question::Command { command, grants, dry_run: false } => self.command(command, grants)?,
+            Question::Attach { app, name, target } => self.attach(app, name, target)?,
+            Question::Reload { dry_run } => self.reload(dry_run)?,
+        };
+        let (outcome, detail, holds_from) = match &result {
+            Ok(Reply::Answer(answer)) => (TrailOutcome::Accepted, String::new(), Some(answer.accepted.holds_from)),
+            Ok(Reply::Reloaded(reloaded)) => (TrailOutcome::Accepted, reloaded.changed.join("; "), reloaded.holds_from),
+            Err(error) => (TrailOutcome::Refused, error.to_string(), None),
+        };
+        let entry = TrailEntry {
+            wall_ms: clock::wall_ms(),
+            actor: actor.name,
+            via: actor.via.to_owned(),
+            method: actor.method.to_owned(),
+            arguments,
+            outcome,
+            detail,
+            holds_from_tick: holds_from.map(|tick| tick.0),
+        };
+        let result = match self.trail.write(&entry) {
+            Ok(()) => result,
+            Err(error) => {
+                tracing::error!(%error, "the audit trail cannot be written: nothing more is accepted");
+                Err(AskError::Stopping)
+            }
+        };
+        Ok((reply, result))
+    }
+
+    fn steers(&self) -> Result<(), AskError> {
+        match &self.mode {
+            Mode::Normal => Ok(()),
+            Mode::Safe { reason } => Err(AskError::SafeMode(reason.clone())),
+        }
+    }
+
+    /// What a command would lead to.
+    fn try_command(&self, command: &Command) -> Result<Reply, AskError> {
+        let mut site = self.state.site.clone();
+        let accepted = site.command(command)?;
+        let view = Arc::new(View { site: Arc::new(site), ..View::clone(&self.view.borrow()) });
+        Ok(Reply::Answer(Answer { accepted, view, is_new: false }))
+    }
+
+    fn command(&mut self, command: Command, grants: Option<Grants>) -> Result<Result<Reply, AskError>, Ended> {
+        let checked = self.steers().and_then(|()| self.state.site.would(&command).map_err(AskError::from));
+        let accepted = match checked {
+            Ok(accepted) => accepted,
+            Err(error) => return Ok(Err(error)),
+        };
+        let app = accepted.app.or(subject(&command));
+        let notes = grants.zip(app).map(|(grants, app)| Entry::Note(Note::Grants { app, grants }));
+        let lower = lowered_cap(&command);
+        let answered = self.commit_command(command, notes.into_iter().collect())?;
+        if let (Ok(_), Some((container, cap))) = (&answered, lower) {
+            let in_force = self.state.site.cap_in_force(container);
+            if in_force.is_none_or(|(in_force, _)| cap < in_force) {
+                self.plant.cap_at_once(container, cap);
+            }
+        }
+        Ok(answered.map(|accepted| self.answered(accepted)).map_err(AskError::from))
+    }
+
+    /// Moves the state by a command with its notes; they are journaled before anybody is told.
+    fn commit_command(&mut self, command: Command, notes: Vec<Entry>) -> Result<Result<Accepted, Refusal>, Ended> {
+        let command = Entry::Command(command);
+        let accepted = match self.move_by(command.clone())? {
+            Applied::Accepted(accepted) => accepted,
+            Applied::Refused(refusal) => return Ok(Err(refusal)),
+            Applied::Settled(_) | Applied::Noted => return Ok(Err(Refusal::House)),
+        };
+        self.unjournaled.push(command);
+        for note in notes {
+            self.move_by(note.clone())?;
+            self.unjournaled.push(note);
+        }
+        Ok(Ok(accepted))
+    }
+
+    fn move_by(&mut self, entry: Entry) -> Result<Applied, Ended> {
+        let tick = self.state.site.tick().0;
+        self.state.apply(&entry).map_err(|broken| Ended::Broken { tick, broken })
+    }
+
+    fn answered(&self, accepted: Accepted) -> Reply {
+        Reply::Answer(Answer { accepted, view: self.view.borrow().clone(), is_new: true })
+    }
+
+    fn attach(
+        &mut self,
+        app: AppId,
+        name: ecovisor_core::ContainerName,
+        target: Target,
+    ) -> Result<Result<Reply, AskError>, Ended> {
+        if let Err(error) = self.steers() {
+            return Ok(Err(error));
+        }
+        let command = match self.plant.ceiling(&target) {
+            Ok(ceiling) => Command::AttachContainer { app, name, ceiling },
+            Err(error) => return Ok(Err(AskError::NoWorkload(error.to_string()))),
+        };
+        let container = match self.state.site.would(&command) {
+            Ok(Accepted { container: Some(container), .. }) => container,
+            Ok(_) => return Ok(Err(AskError::NoWorkload("nothing was attached".to_owned()))),
+            Err(refusal) => return Ok(Err(refusal.into())),
+        };
+        let metered_only = match self.plant.attach(container, &target) {
+            Ok(metered_only) => metered_only,
+            Err(crate::plant::OpenError::Taken(what)) => return Ok(Err(AskError::Taken(what))),
+            Err(crate::plant::OpenError::NoSuch(why)) => return Ok(Err(AskError::NoWorkload(why))),
+        };
+        let note = Entry::Note(Note::Target { container, target: target.clone() });
+        let accepted = match self.commit_command(command, vec![note])? {
+            Ok(accepted) => accepted,
+            Err(refusal) => {
+                self.plant.detach(container);
+                return Ok(Err(refusal.into()));
+            }
+        };
+        let workload = Workload { app, target, metered_only, last_error: None, energy: Default::default() };
+        self.workloads.insert(container, workload);
+        Ok(Ok(self.answered(accepted)))
+    }
+
+    /// Shows the state to everybody.
+    fn publish(&mut self) {
+        let view = View {
+            name: self.config.site.name.as_str().into(),
+            site: Arc::new(self.state.site.clone()),
+            outcome: self.outcome.clone(),
+            clock: self.site_clock.info,
+            wall_ms: self.wall_ms,
+            started_ms: self.started_ms,
+            late_ms: self.late_ms,
+            workloads: Arc::new(self.workloads.clone()),
+            grants: Arc::new(self.state.grants.clone()),
+            totals: Arc::new(self.totals.clone()),
+            devices: Arc::new(self.plant.devices()),
+            mode: self.mode.clone(),
+            config: self.loaded.clone(),
+        };
+        self.view.send_replace(Arc::new(view));
+    }
+
+    /// Audits something that the daemon does by itself.
+    fn audit(&self, method: &'static str, arguments: Value, detail: String) {
+        let entry = TrailEntry {
+            wall_ms: clock::wall_ms(),
+            actor: "ecovisord".to_owned(),
+            via: "config".to_owned(),
+            method: method.to_owned(),
+            arguments,
+            outcome: TrailOutcome::Accepted,
+            detail,
+            holds_from_tick: Some(self.state.site.tick().0 + 1),
+        };
+        if let Err(error) = self.trail.write(&entry) {
+            tracing::error!(%error, "the audit trail cannot be written");
+        }
+    }
+
+    /// Whether the clock is one on which apps are waited for.
+    #[must_use]
+    pub fn is_simulated(&self) -> bool {
+        self.site_clock.info.kind == ClockKind::Simulated
+    }
+}
+
+/// The app that a command is about, where grants may come with it.
+fn subject(command: &Command) -> Option<AppId> {
+    match command {
+        Command::ChangePolicy { app, .. } | Command::ChangeShare { app, .. } => Some(*app),
+        _ => None,
+    }
+}
+
+/// A cap that a command sets.
+fn lowered_cap(command: &Command) -> Option<(ContainerId, ecovisor_units::Power)> {
+    match command {
+        Command::SetContainerCap { container, cap: Some(cap), .. } => Some((*container, *cap)),
+        _ => None,
+    }
+}

@@ -190,12 +190,14 @@ pub enum AskError {
 }
 
 /// What an accepted question led to.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Answer {
     /// What the core accepted, with the tick from which it holds.
     pub accepted: Accepted,
     /// The state as it stands with it; for a dry run, as it would stand.
     pub view: Arc<View>,
+    /// Whether it changed anything; a dry run does not.
+    pub is_new: bool,
 }
 
 /// What reloading the configuration changed.
@@ -251,7 +253,7 @@ pub struct Asked {
 }
 
 /// An answer to a [`Question`].
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub enum Reply {
     /// To `Command` and `Attach`.
     Answer(Answer),
@@ -308,6 +310,12 @@ impl Engine {
     #[must_use]
     pub fn view(&self) -> Arc<View> {
         self.view.borrow().clone()
+    }
+
+    /// The state whenever it is published: after every tick and every accepted command. Only the latest is seen.
+    #[must_use]
+    pub fn changes(&self) -> watch::Receiver<Arc<View>> {
+        self.view.clone()
     }
 
     /// Every tick from the next on, as it is published. A reader that falls more than [`TICKS_BEHIND_MAX`] behind is

@@ -1,0 +1,171 @@
+//! The configuration comes into force: at the first start all of it, later what has changed in the file, without a
+//! missed tick. Apps that the file does not name are left alone.
+
+use super::handle::{AskError, LoadedConfig, Mode, Reloaded, Reply};
+use super::{Ended, Runner};
+use crate::clock;
+use crate::config::{AppSetup, Config};
+use ecovisor_audit::journal::{Entry, Note, Target};
+use ecovisor_core::{Command, ContainerName};
+use serde_json::json;
+use std::sync::Arc;
+
+/// One change, in words, with what makes it.
+struct Change {
+    words: String,
+    command: Option<Command>,
+    grants: Option<ecovisor_audit::journal::Grants>,
+    app: String,
+}
+
+impl Runner {
+    /// At a start: where the file differs from what was last applied, it comes into force; emulated loads are attached.
+    pub(super) fn apply_at_start(&mut self) -> Result<(), Ended> {
+        let before = self.applied.as_ref().and_then(|path| std::fs::read_to_string(path).ok());
+        if before.as_deref() != Some(self.loaded.toml.as_str()) {
+            let config = self.config.clone();
+            self.bring_into_force(&config)?;
+        }
+        self.attach_emulated()
+    }
+
+    /// Reads the file again. What takes a restart is named and left.
+    pub(super) fn reload(&mut self, dry_run: bool) -> Result<Result<Reply, AskError>, Ended> {
+        if let Mode::Safe { reason } = &self.mode {
+            return Ok(Err(AskError::SafeMode(reason.clone())));
+        }
+        let path = self.loaded.path.clone();
+        let text = match std::fs::read_to_string(&path) {
+            Ok(text) => text,
+            Err(error) => return Ok(Err(AskError::Config(format!("cannot read {path}: {error}")))),
+        };
+        let config = match Config::parse(&text) {
+            Ok(config) => config,
+            Err(error) => return Ok(Err(AskError::Config(format!("{path}: {error}")))),
+        };
+        let needs_restart = needs_restart(&self.config, &config);
+        if dry_run {
+            let changed = self.changes(&config).into_iter().map(|change| change.words).collect();
+            return Ok(Ok(Reply::Reloaded(Reloaded { holds_from: None, changed, needs_restart })));
+        }
+        if let Err(refused) = self.all_fit(&config) {
+            return Ok(Err(refused));
+        }
+        let holds_from = Some(self.state.site.tick().next());
+        self.loaded = Arc::new(LoadedConfig { toml: text, path, loaded_ms: clock::wall_ms() });
+        let changed = self.bring_into_force(&config)?;
+        self.config = Config { host: self.config.host.clone(), sim: self.config.sim.clone(), ..config };
+        self.publish();
+        let holds_from = if changed.is_empty() { None } else { holds_from };
+        Ok(Ok(Reply::Reloaded(Reloaded { holds_from, changed, needs_restart })))
+    }
+
+    /// Whether every change would be accepted, one after the other: a reload is done whole or not at all.
+    fn all_fit(&self, config: &Config) -> Result<(), AskError> {
+        let mut site = self.state.site.clone();
+        for change in self.changes(config) {
+            if let Some(command) = &change.command {
+                site.command(command).map_err(|refusal| AskError::Config(format!("{}: {refusal}", change.words)))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn bring_into_force(&mut self, config: &Config) -> Result<Vec<String>, Ended> {
+        let mut done = Vec::new();
+        for change in self.changes(config) {
+            if let Some(command) = change.command {
+                if let Err(refusal) = self.commit_command(command, Vec::new())? {
+                    tracing::error!(%refusal, "the configuration: {}", change.words);
+                    continue;
+                }
+            }
+            let app = self.state.site.find(&change.app).map(|app| app.id);
+            if let (Some(grants), Some(app)) = (change.grants, app) {
+                let note = Entry::Note(Note::Grants { app, grants });
+                self.move_by(note.clone())?;
+                self.unjournaled.push(note);
+            }
+            self.audit("Configure", json!({}), change.words.clone());
+            done.push(change.words);
+        }
+        if let Some(path) = &self.applied {
+            if let Err(error) = std::fs::write(path, &self.loaded.toml) {
+                tracing::warn!(%error, "cannot remember the applied configuration; the next start applies it again");
+            }
+        }
+        Ok(done)
+    }
+
+    /// What differs between the file and what holds, in the order in which it fits: shares that shrink come first.
+    fn changes(&self, config: &Config) -> Vec<Change> {
+        let mut changes = Vec::new();
+        let none = |words: String, command| Change { words, command: Some(command), grants: None, app: String::new() };
+        if let Ok(rules) = config.rules() {
+            if rules != *self.state.site.rules() {
+                changes.push(none("the site's rules".to_owned(), Command::Reconfigure(rules)));
+            }
+        }
+        let setups = config.app_setups().unwrap_or_default();
+        let mut shrinking = Vec::new();
+        for setup in setups {
+            let name = setup.name.to_string();
+            let Some(app) = self.state.site.find(&name) else {
+                let AppSetup { name: app_name, share, policy, grants } = setup;
+                let command = Some(Command::CreateApp { name: app_name, share, policy });
+                changes.push(Change { words: format!("app {name} created"), command, grants: Some(grants), app: name });
+                continue;
+            };
+            if app.share != setup.share {
+                let shrinks = setup.share.battery.capacity <= app.share.battery.capacity
+                    && setup.share.grid_limit <= app.share.grid_limit;
+                let change = none(format!("app {name}: share"), Command::ChangeShare { app: app.id, share: setup.share });
+                if shrinks { shrinking.push(change) } else { changes.push(change) }
+            }
+            if app.policy != setup.policy {
+                let command = Command::ChangePolicy { app: app.id, policy: setup.policy };
+                changes.push(none(format!("app {name}: policy"), command));
+            }
+            if self.state.grants.get(&app.id) != Some(&setup.grants) {
+                let words = format!("app {name}: what its owner may attach");
+                changes.push(Change { words, command: None, grants: Some(setup.grants), app: name });
+            }
+        }
+        shrinking.extend(changes);
+        shrinking
+    }
+
+    /// Attaches the emulated loads that are not containers yet.
+    fn attach_emulated(&mut self) -> Result<(), Ended> {
+        let loads = self.config.sim.as_ref().map(|sim| sim.loads.clone()).unwrap_or_default();
+        for load in loads {
+            let (Some(app), Some(name)) = (self.state.site.find(&load.app), ContainerName::new(&load.name)) else {
+                continue;
+            };
+            let app = app.id;
+            if self.state.site.containers(true).iter().any(|c| c.app == app && c.name == name) {
+                continue;
+            }
+            let target = Target::Emulated(format!("{}/{}", load.app, load.name));
+            if let Err(error) = self.attach(app, name, target)? {
+                tracing::error!(%error, "the emulated load {}/{}", load.app, load.name);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What the file changes that only a restart brings into force.
+fn needs_restart(old: &Config, new: &Config) -> Vec<String> {
+    let differs = |a: &dyn std::fmt::Debug, b: &dyn std::fmt::Debug| format!("{a:?}") != format!("{b:?}");
+    let sections: [(&str, bool); 7] = [
+        ("site.name", old.site.name != new.site.name),
+        ("clock", differs(&old.clock, &new.clock)),
+        ("carbon", differs(&old.carbon, &new.carbon)),
+        ("host", differs(&old.host, &new.host)),
+        ("sim", differs(&old.sim, &new.sim)),
+        ("tls", differs(&old.tls, &new.tls)),
+        ("metrics", differs(&old.metrics, &new.metrics)),
+    ];
+    sections.into_iter().filter(|(_, differs)| *differs).map(|(name, _)| name.to_owned()).collect()
+}

@@ -1,0 +1,383 @@
+//! The servers: CPU time of containers turned into power, and caps written as CPU quotas.
+//!
+//! Powers are measured over real time; on a scaled clock they are multiplied by the virtual span.
+
+use super::outside::{PlantError, read};
+use super::status::Status;
+use super::Span;
+use crate::clock;
+use crate::config::{Config, IdleChoice, LoadSection};
+use crate::engine::handle::{Device, DeviceRole};
+use ecovisor_audit::journal::Target;
+use ecovisor_core::{ContainerId, Reading};
+use ecovisor_drivers::host::{
+    CappedCgroup, Cgroup, CgroupMeter, CpuTime, Hierarchies, IdleRule, PowerModel, ProcessTree, Share, idle_parts,
+    machine_time, ticks_per_second,
+};
+use ecovisor_drivers::sim::workload::{Demand, Workload};
+use ecovisor_drivers::trace;
+use ecovisor_drivers::{ApplyError, CpuMeter, PowerCap, ReadError};
+use ecovisor_units::{Energy, Millis, Power};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+/// Why a workload cannot be metered.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum OpenError {
+    /// It does not exist, or may not be seen.
+    #[error("{0}")]
+    NoSuch(String),
+    /// It is metered already.
+    #[error("{0}")]
+    Taken(String),
+}
+
+/// What the servers used in a tick.
+pub struct Used {
+    /// All of them, metered or not.
+    pub whole: Energy,
+    /// Whether the whole could be read.
+    pub readable: bool,
+    /// Each container.
+    pub containers: Vec<(ContainerId, Option<Reading<Energy>>)>,
+}
+
+enum Body {
+    /// Real processes.
+    Real { meter: Box<dyn CpuMeter>, before: Option<CpuTime>, cap: Option<(CappedCgroup, Option<Applied>)> },
+    /// An emulated load.
+    Emulated(Workload),
+}
+
+/// What was last written to an actuator, so that only changes are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Applied {
+    cap: Option<Power>,
+    frozen: bool,
+}
+
+struct Metered {
+    target: Target,
+    body: Body,
+    error: Option<String>,
+    lost: bool,
+}
+
+/// The servers of this machine.
+pub struct Host {
+    model: PowerModel,
+    idle_rule: IdleRule,
+    hierarchies: Option<Hierarchies>,
+    proc: PathBuf,
+    containers: BTreeMap<ContainerId, Metered>,
+    busy_before: Option<CpuTime>,
+    emulated: BTreeMap<String, (Demand, Power)>,
+    status: Status,
+}
+
+impl Host {
+    /// This machine, with the emulated loads of the configuration.
+    ///
+    /// # Errors
+    /// Where a load's file cannot be read, or the power figures describe no machine.
+    pub fn open(config: &Config) -> Result<Self, PlantError> {
+        let refuse = |why: String| PlantError::Content { field: "host", why };
+        let proc = config.host.proc_root.clone();
+        let machine = machine_time(&proc, ticks_per_second());
+        let cores = machine.as_ref().map_or(1, |machine| machine.cores);
+        let model = PowerModel::new(config.host.idle.0, config.host.peak.0, cores).map_err(|e| refuse(e.to_string()))?;
+        let loads = config.sim.iter().flat_map(|sim| sim.loads.iter());
+        let emulated = loads.map(open_load).collect::<Result<_, _>>()?;
+        Ok(Self {
+            model,
+            idle_rule: match config.host.idle_rule {
+                IdleChoice::ReservedCores => IdleRule::ReservedCores,
+                IdleChoice::Use => IdleRule::Use,
+                IdleChoice::House => IdleRule::House,
+            },
+            hierarchies: Hierarchies::detect(&config.host.cgroup_root),
+            proc,
+            containers: BTreeMap::new(),
+            busy_before: machine.ok().map(|machine| machine.busy),
+            emulated,
+            status: Status::new("host", "host", &[DeviceRole::ContainerMeter, DeviceRole::PowerCap]),
+        })
+    }
+
+    /// The most that a target can draw.
+    ///
+    /// # Errors
+    /// Where there is no such thing.
+    pub fn ceiling(&self, target: &Target) -> Result<Power, OpenError> {
+        match target {
+            Target::Emulated(name) => {
+                let load = self.emulated.get(name);
+                load.map(|(_, ceiling)| *ceiling).ok_or_else(|| OpenError::NoSuch(format!("there is no [[sim.load]] {name}")))
+            }
+            Target::Cgroup(_) | Target::ProcessTree { .. } => Ok(self.model.peak()),
+            Target::Gpu(_) | Target::Tpu(_) | Target::Lxc(_) => Err(not_metered(target)),
+        }
+    }
+
+    /// Begins to meter a workload; returns why it cannot be capped, where it cannot.
+    ///
+    /// # Errors
+    /// Where it does not exist, may not be seen, or is metered already.
+    pub fn attach(&mut self, container: ContainerId, target: &Target) -> Result<Option<String>, OpenError> {
+        if self.containers.values().any(|metered| metered.target == *target) {
+            return Err(OpenError::Taken(format!("{} is attached already: a workload has one owner", shown(target))));
+        }
+        let (body, metered_only) = match target {
+            Target::Cgroup(path) => self.open_cgroup(path)?,
+            Target::ProcessTree { pid, start_ticks } => self.open_tree(*pid, *start_ticks)?,
+            Target::Emulated(name) => {
+                let load = self.emulated.get(name);
+                let (demand, _) = load.ok_or_else(|| OpenError::NoSuch(format!("there is no [[sim.load]] {name}")))?;
+                (Body::Emulated(Workload::new(demand.clone())), None)
+            }
+            Target::Gpu(_) | Target::Tpu(_) | Target::Lxc(_) => return Err(not_metered(target)),
+        };
+        self.containers.insert(container, Metered { target: target.clone(), body, error: None, lost: false });
+        Ok(metered_only)
+    }
+
+    fn open_cgroup(&self, path: &str) -> Result<(Body, Option<String>), OpenError> {
+        let none = || OpenError::NoSuch("there are no cgroups on this machine".to_owned());
+        let hierarchies = self.hierarchies.as_ref().ok_or_else(none)?;
+        let cgroup = Cgroup::existing(hierarchies, Path::new(path));
+        let mut meter = CgroupMeter::new(cgroup.clone());
+        let before = meter.cpu_time().map_err(|e| OpenError::NoSuch(e.to_string()))?;
+        let (cap, why) = match cgroup.lift_quota() {
+            Ok(()) => (Some((CappedCgroup::new(cgroup, self.cap_model(), Power::ZERO), None)), None),
+            Err(error) => (None, Some(error.to_string())),
+        };
+        Ok((Body::Real { meter: Box::new(meter), before: Some(before), cap }, why))
+    }
+
+    fn open_tree(&self, pid: u32, start_ticks: u64) -> Result<(Body, Option<String>), OpenError> {
+        let gone = |why: String| OpenError::NoSuch(format!("process {pid}: {why}"));
+        let mut tree = ProcessTree::new(&self.proc, pid, ticks_per_second()).map_err(|e| gone(e.to_string()))?;
+        if tree.started() != start_ticks {
+            return Err(gone("is another one by now".to_owned()));
+        }
+        let before = tree.cpu_time().ok();
+        let why = "a process tree has no quota of its own: start it with `ecoctl run`, or attach a cgroup".to_owned();
+        Ok((Body::Real { meter: Box::new(tree), before, cap: None }, Some(why)))
+    }
+
+    /// The model by which a cap becomes a quota. Where idle power is charged by reservation, a reserved core costs its
+    /// part of the idle power too: the machine's whole peak, divided by its cores.
+    fn cap_model(&self) -> PowerModel {
+        match self.idle_rule {
+            IdleRule::ReservedCores => {
+                PowerModel::new(Power::ZERO, self.model.peak(), self.model.cores()).unwrap_or(self.model)
+            }
+            IdleRule::Use | IdleRule::House => self.model,
+        }
+    }
+
+    /// Ends metering a workload and lifts its cap.
+    pub fn detach(&mut self, container: ContainerId) {
+        self.cap(container, None, false);
+        self.containers.remove(&container);
+    }
+
+    /// Lifts every cap.
+    pub fn release(&mut self) {
+        let all: Vec<ContainerId> = self.containers.keys().copied().collect();
+        for container in all {
+            self.cap(container, None, false);
+        }
+    }
+
+    /// Writes a cap where it has changed.
+    pub fn cap(&mut self, container: ContainerId, cap: Option<Power>, frozen: bool) {
+        let Some(metered) = self.containers.get_mut(&container) else { return };
+        let wanted = Applied { cap, frozen };
+        let done = match &mut metered.body {
+            Body::Emulated(workload) => {
+                let cap = if frozen { Some(Power::ZERO) } else { cap };
+                written(workload, cap)
+            }
+            Body::Real { cap: Some((capped, applied)), .. } if *applied != Some(wanted) => {
+                let was_frozen = applied.is_some_and(|applied| applied.frozen);
+                let held = written(capped, cap).and_then(|()| match (was_frozen, frozen) {
+                    (false, true) => capped.cgroup().freeze(),
+                    (true, false) => capped.cgroup().thaw(),
+                    (true, true) | (false, false) => Ok(()),
+                });
+                // What failed is tried again with the next order.
+                *applied = held.is_ok().then_some(wanted);
+                held
+            }
+            Body::Real { .. } => Ok(()),
+        };
+        if let Err(error) = done {
+            tracing::warn!(container = container.get(), %error, "a cap could not be written");
+            metered.error = Some(error.to_string());
+        }
+    }
+
+    /// What every container and the whole machine used since the last time.
+    pub fn measure(&mut self, span: Span) -> Used {
+        let now_ms = clock::wall_ms();
+        let real = Millis::new(span.real_us / 1_000);
+        let machine = machine_time(&self.proc, ticks_per_second());
+        let readable = machine.is_ok();
+        match &machine {
+            Ok(_) => self.status.read(now_ms),
+            Err(error) => self.status.failed(error, now_ms),
+        }
+        let busy = machine.ok().map(|machine| machine.busy);
+        let before = std::mem::replace(&mut self.busy_before, busy);
+        let busy = busy.zip(before).map_or(CpuTime::ZERO, |(now, before)| now.since(before));
+        let mut used: Vec<(ContainerId, Result<(Energy, CpuTime), ReadError>)> = Vec::new();
+        let mut emulated = Vec::new();
+        for (&id, metered) in &mut self.containers {
+            match &mut metered.body {
+                Body::Emulated(workload) => {
+                    emulated.push((id, Some(Reading::now(workload.draw(span.wall_ms, span.length)))));
+                }
+                Body::Real { meter, before, .. } => used.push((id, grown(meter.as_mut(), before, &self.model))),
+            }
+        }
+        let shares: Vec<Share> = used.iter().map(|(id, result)| self.share(*id, result)).collect();
+        let idle = self.model.idling(real);
+        let parts = idle_parts(self.idle_rule, idle, self.model.cores(), busy, &shares).parts;
+        let mut whole = scaled(idle + self.model.active(busy), span);
+        let mut containers = emulated;
+        whole = whole.saturating_add(containers.iter().filter_map(|(_, r)| r.map(|r| r.value)).sum());
+        for ((id, result), idle) in used.into_iter().zip(parts) {
+            if let (Some(metered), Err(error)) = (self.containers.get_mut(&id), &result) {
+                metered.lost = matches!(error, ReadError::Lost { .. });
+                metered.error = Some(error.to_string());
+            } else if let Some(metered) = self.containers.get_mut(&id) {
+                metered.error = None;
+            }
+            let reading = result.ok().map(|(active, _)| Reading::now(scaled(active + idle, span)));
+            containers.push((id, reading));
+        }
+        Used { whole, readable, containers }
+    }
+
+    /// What cgroups used in a time in which nobody gathered, beyond idling: their counters went on.
+    pub fn measure_absence(&mut self, span: Span) -> Vec<(ContainerId, Option<Reading<Energy>>)> {
+        let mut all = Vec::new();
+        for (&id, metered) in &mut self.containers {
+            if let (Target::Cgroup(_), Body::Real { meter, before, .. }) = (&metered.target, &mut metered.body) {
+                let active = grown(meter.as_mut(), before, &self.model).ok();
+                all.push((id, active.map(|(active, _)| Reading::now(scaled(active, span)))));
+            }
+        }
+        all
+    }
+
+    /// What the counters of cgroups said last, in ns.
+    #[must_use]
+    pub fn counters(&self) -> Vec<(ContainerId, u64)> {
+        let said = |metered: &Metered| match (&metered.target, &metered.body) {
+            (Target::Cgroup(_), Body::Real { before, .. }) => before.map(CpuTime::nanos),
+            (_, Body::Real { .. } | Body::Emulated(_)) => None,
+        };
+        self.containers.iter().filter_map(|(id, metered)| Some((*id, said(metered)?))).collect()
+    }
+
+    /// What a counter said when it was last settled.
+    pub fn recall(&mut self, container: ContainerId, nanos: u64) {
+        let metered = self.containers.get_mut(&container);
+        if let Some(Metered { target: Target::Cgroup(_), body: Body::Real { before, .. }, .. }) = metered {
+            *before = Some(CpuTime::from_nanos(nanos));
+        }
+    }
+
+    /// A container's part in idle power: the cores it may use, and what it used.
+    fn share(&self, id: ContainerId, result: &Result<(Energy, CpuTime), ReadError>) -> Share {
+        let used = result.as_ref().map_or(CpuTime::ZERO, |(_, used)| *used);
+        let body = self.containers.get(&id).map(|metered| &metered.body);
+        let quota = match body {
+            Some(Body::Real { cap: Some((capped, _)), .. }) => capped.cgroup().quota().ok().flatten(),
+            Some(Body::Real { .. } | Body::Emulated(_)) | None => None,
+        };
+        let millicores = quota.and_then(|q| (q.quota_us.saturating_mul(1_000)).checked_div(q.period_us));
+        // Without a quota nothing is reserved, and idle power stays with the house.
+        let reserved_millicores = millicores.map_or(0, |m| u32::try_from(m).unwrap_or(u32::MAX));
+        Share { reserved_millicores, used }
+    }
+
+    /// Containers whose processes have ended.
+    #[must_use]
+    pub fn lost(&self) -> Vec<ContainerId> {
+        self.containers.iter().filter(|(_, metered)| metered.lost).map(|(id, _)| *id).collect()
+    }
+
+    /// Why each container cannot be read or capped at the moment.
+    #[must_use]
+    pub fn errors(&self) -> BTreeMap<ContainerId, String> {
+        self.containers.iter().filter_map(|(id, metered)| Some((*id, metered.error.clone()?))).collect()
+    }
+
+    /// The machine as a device.
+    #[must_use]
+    pub fn device(&self) -> Device {
+        self.status.device()
+    }
+}
+
+/// Writes a cap, or lifts it.
+fn written(actuator: &mut impl PowerCap, cap: Option<Power>) -> Result<(), ApplyError> {
+    match cap {
+        Some(cap) => actuator.cap(cap).map(drop),
+        None => actuator.lift(),
+    }
+}
+
+/// What a meter counted since it was last asked: its energy beyond idling, and the CPU time.
+fn grown(
+    meter: &mut dyn CpuMeter,
+    before: &mut Option<CpuTime>,
+    model: &PowerModel,
+) -> Result<(Energy, CpuTime), ReadError> {
+    let now = meter.cpu_time()?;
+    let was = before.replace(now).unwrap_or(now);
+    Ok((model.active_between(was, now), now.since(was)))
+}
+
+/// Energy of real time as energy of virtual time: × virtual span ÷ real span, rounded down.
+fn scaled(energy: Energy, span: Span) -> Energy {
+    let product = u128::from(energy.get()) * u128::from(span.length.get()) * 1_000;
+    let scaled = product.checked_div(u128::from(span.real_us)).unwrap_or(0);
+    Energy::new(u64::try_from(scaled).unwrap_or(u64::MAX))
+}
+
+fn open_load(load: &LoadSection) -> Result<(String, (Demand, Power)), PlantError> {
+    let (demand, most) = match (&load.power, &load.file) {
+        (Some(power), _) => (Demand::Steady(power.0), power.0),
+        (None, Some(path)) => {
+            let bytes = read("sim.load.file", path)?;
+            let refuse = |e: trace::TraceError| PlantError::Content { field: "sim.load.file", why: e.to_string() };
+            let trace = trace::power(&path.display().to_string(), &bytes).map_err(refuse)?.repeat_yearly();
+            let most = trace.intervals().iter().map(|interval| interval.value).max().unwrap_or(Power::ZERO);
+            (Demand::Recorded(trace), most)
+        }
+        (None, None) => (Demand::Steady(Power::ZERO), Power::ZERO),
+    };
+    let ceiling = load.ceiling.map_or(most, |ceiling| ceiling.0).max(Power::new(1));
+    Ok((format!("{}/{}", load.app, load.name), (demand, ceiling)))
+}
+
+fn not_metered(target: &Target) -> OpenError {
+    OpenError::NoSuch(format!("{} cannot be metered by this version: attach a cgroup or a process", shown(target)))
+}
+
+/// A target in words.
+#[must_use]
+pub fn shown(target: &Target) -> String {
+    match target {
+        Target::Cgroup(path) => format!("cgroup {path}"),
+        Target::ProcessTree { pid, .. } => format!("process {pid}"),
+        Target::Gpu(index) => format!("GPU {index}"),
+        Target::Tpu(index) => format!("TPU {index}"),
+        Target::Lxc(name) => format!("LXC container {name}"),
+        Target::Emulated(name) => format!("emulated load {name}"),
+    }
+}

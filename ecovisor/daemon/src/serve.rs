@@ -1,0 +1,254 @@
+//! `ecovisord run`: opens everything, runs the engine on a thread of its own, and ends when it ends.
+
+use crate::clock::{self, ClockInfo, ClockKind};
+use crate::config::{ClockChoice, Config, Places};
+use crate::doors::{self, DoorSettings, TcpDoor};
+use crate::engine::handle::{Actor, Engine, LoadedConfig, Question};
+use crate::engine::{Ended, Parts, Recovered, Runner, recover};
+use crate::metrics::{self, Metrics};
+use crate::plant::{Ahead, Plant};
+use crate::rpc::forecast::ForecastSource;
+use crate::store::{SledStore, Store};
+use crate::trail::Trail;
+use crate::{Failure, read_config};
+use anyhow::Context;
+use ecovisor_units::{CarbonIntensity, Power};
+use serde_json::json;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::oneshot;
+use tokio_util::sync::CancellationToken;
+
+/// Arguments of `run`.
+#[derive(clap::Args)]
+pub struct RunArguments {
+    /// The configuration.
+    #[arg(long, short, default_value = "/etc/ecovisor/site.toml")]
+    config: PathBuf,
+    /// Where sockets are made, instead of where the configuration says.
+    #[arg(long)]
+    run_dir: Option<PathBuf>,
+    /// Where state is kept, instead of where the configuration says.
+    #[arg(long)]
+    state_dir: Option<PathBuf>,
+    /// Ends the loop at this tick, to see that the process ends with it.
+    #[arg(long, hide = true)]
+    fail_at_tick: Option<u64>,
+    #[command(flatten)]
+    user: UserPlaces,
+}
+
+/// Where the user's own files are, when not root.
+#[derive(clap::Args)]
+struct UserPlaces {
+    #[arg(long, env = "XDG_RUNTIME_DIR", hide = true)]
+    xdg_runtime_dir: Option<PathBuf>,
+    #[arg(long, env = "XDG_STATE_HOME", hide = true)]
+    xdg_state_home: Option<PathBuf>,
+    #[arg(long, env = "HOME", hide = true)]
+    home: Option<PathBuf>,
+}
+
+/// Runs a site until it is told to stop.
+pub fn run(arguments: RunArguments) -> Result<(), Failure> {
+    let (config, loaded) = read_config(&arguments.config).map_err(Failure::Start)?;
+    let opened = open(&arguments, config, loaded).map_err(Failure::Start)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().worker_threads(2).build();
+    let runtime = runtime.context("cannot start the runtime").map_err(Failure::Start)?;
+    runtime.block_on(serve(opened))
+}
+
+/// Everything that is open before anything is bound.
+struct Opened {
+    parts: Parts,
+    store: Arc<dyn Store>,
+    ahead: Ahead,
+    metrics: Option<(Arc<Metrics>, std::net::SocketAddr)>,
+    doors: DoorSettings,
+}
+
+fn open(arguments: &RunArguments, config: Config, loaded: LoadedConfig) -> anyhow::Result<Opened> {
+    let user = &arguments.user;
+    let root = rustix::process::geteuid().is_root();
+    let places =
+        Places::of(root, user.xdg_runtime_dir.as_deref(), user.xdg_state_home.as_deref(), user.home.as_deref());
+    let state_dir = arguments.state_dir.clone().unwrap_or_else(|| config.state_dir(&places));
+    let run_dir = arguments.run_dir.clone().unwrap_or_else(|| config.run_dir(&places));
+    make_private(&state_dir)?;
+    let mut plant = Plant::open(&config)?;
+    let store: Arc<dyn Store> = Arc::new(SledStore::open(&state_dir.join("store"))?);
+    let recovered = recover(store.as_ref(), &config.rules()?).context("cannot go on from the store")?;
+    say_recovered(&recovered);
+    if let Some(level) = recovered.last.as_ref().and_then(|last| last.outcome.metered.level) {
+        plant.resume(level);
+    }
+    let (clock, start_ms, last_end) = start_of(&config, &recovered)?;
+    let metrics = config.metrics.as_ref().map(|section| (Arc::new(Metrics::new()), section.listen));
+    let doors = DoorSettings {
+        run_dir,
+        operator_gid: config.operator.gid,
+        operator_uids: config.operator.uids.clone(),
+        site_name: config.site.name.clone(),
+        tcp: config.tls.as_ref().map(|tls| TcpDoor {
+            addr: tls.listen,
+            ca: tls.ca.clone(),
+            cert: tls.cert.clone(),
+            key: tls.key.clone(),
+        }),
+    };
+    let ahead = plant.ahead();
+    let parts = Parts {
+        recovered,
+        store: store.clone(),
+        trail: Trail::open(&state_dir.join("audit.jsonl"))?,
+        plant,
+        metrics: metrics.as_ref().map(|(metrics, _)| metrics.clone()),
+        snapshot_ticks: config.store.snapshot_ticks,
+        config,
+        loaded,
+        applied: Some(state_dir.join("config.applied")),
+        clock,
+        start_ms,
+        from_ms: last_end.map_or(start_ms, |end| end.min(start_ms)),
+        counters: Some(state_dir.join("counters")),
+        fail_at_tick: arguments.fail_at_tick,
+    };
+    Ok(Opened { parts, store, ahead, metrics, doors })
+}
+
+/// A directory that only the daemon's user enters.
+fn make_private(path: &Path) -> anyhow::Result<()> {
+    use std::os::unix::fs::DirBuilderExt;
+    let mut builder = std::fs::DirBuilder::new();
+    builder.recursive(true).mode(0o700);
+    builder.create(path).with_context(|| format!("cannot make the state directory {}", path.display()))
+}
+
+fn say_recovered(recovered: &Recovered) {
+    match recovered.is_new {
+        true => tracing::info!("a new site: the store is empty"),
+        false => {
+            let (tick, replayed) = (recovered.state.site.tick().0, recovered.replayed);
+            tracing::info!(tick, replayed, mode = ?recovered.mode, "going on where the journal ended");
+        }
+    }
+}
+
+/// The site's clock, where it starts, and where the last tick ended. A real clock starts at the end of the last tick, so that the time the daemon
+/// was away is settled as one gap; a scaled one goes on where it stopped, since it stood still meanwhile.
+fn start_of(config: &Config, recovered: &Recovered) -> anyhow::Result<(ClockInfo, u64, Option<u64>)> {
+    let factor = config.factor()?;
+    let last_end = recovered.last.as_ref().map(|last| last.outcome.wall.get().saturating_add(last.outcome.span.get()));
+    let now = clock::wall_ms();
+    let (kind, start) = match config.clock.kind {
+        ClockChoice::Real => (ClockKind::Real, now),
+        ClockChoice::Scaled => (ClockKind::Scaled, last_end.unwrap_or(config.clock_start_ms()?.unwrap_or(now))),
+    };
+    Ok((ClockInfo { kind, factor }, start, last_end))
+}
+
+async fn serve(opened: Opened) -> Result<(), Failure> {
+    let Opened { parts, store, ahead, metrics, doors } = opened;
+    let shutdown = CancellationToken::new();
+    let signals = Signals::listen().map_err(Failure::Start)?;
+    let (runner, engine) = Runner::new(parts);
+    let forecast: Option<Arc<dyn ForecastSource>> = forecast(ahead);
+    let doors = doors::open(doors, engine.clone(), store, forecast, shutdown.clone()).await.map_err(Failure::Start)?;
+    if let Some((metrics, addr)) = metrics {
+        let serving = metrics::serve(addr, metrics, shutdown.clone().cancelled_owned());
+        tokio::spawn(async move {
+            if let Err(error) = serving.await {
+                tracing::error!(%error, "metrics are not served");
+            }
+        });
+    }
+    let (ended_in, ended) = oneshot::channel();
+    let stop = shutdown.clone();
+    let thread = std::thread::Builder::new().name("engine".to_owned()).spawn(move || {
+        let ended = run_engine(runner, stop);
+        let _ = ended_in.send(ended);
+    });
+    thread.context("cannot start the engine's thread").map_err(Failure::Start)?;
+    tracing::info!("serving");
+    let signalled = tokio::spawn(signals.obey(engine, shutdown.clone()));
+    // The end of the tick loop, by any cause, a panic included, ends the process.
+    let ended = ended.await.unwrap_or_else(|_| Err(anyhow::anyhow!("the engine's thread panicked")));
+    signalled.abort();
+    shutdown.cancel();
+    doors.closed().await;
+    ended.map_err(Failure::Loop)
+}
+
+fn run_engine(runner: Runner, stop: CancellationToken) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(runner.run(stop)).map_err(|ended: Ended| anyhow::Error::new(ended))
+}
+
+/// Forecasts from what the site's own sources know ahead: traces.
+pub fn forecast(ahead: Ahead) -> Option<Arc<dyn ForecastSource>> {
+    let (solar, carbon) = ahead.sources();
+    (solar || carbon).then(|| -> Arc<dyn ForecastSource> { Arc::new(FromAhead(ahead)) })
+}
+
+#[derive(Debug)]
+struct FromAhead(Ahead);
+
+/// Both traces are hourly; between hours the sun moves, so a quarter of an hour is its own step.
+const AHEAD_STEP_MS: u64 = 900_000;
+
+impl ForecastSource for FromAhead {
+    fn source(&self) -> &'static str {
+        "trace"
+    }
+
+    fn step_ms(&self) -> u64 {
+        AHEAD_STEP_MS
+    }
+
+    fn solar(&self, utc_ms: u64) -> Option<Power> {
+        self.0.solar(utc_ms)
+    }
+
+    fn intensity(&self, utc_ms: u64) -> Option<CarbonIntensity> {
+        self.0.carbon(utc_ms)
+    }
+}
+
+/// The signals that the daemon obeys.
+struct Signals {
+    terminate: tokio::signal::unix::Signal,
+    interrupt: tokio::signal::unix::Signal,
+    hang_up: tokio::signal::unix::Signal,
+}
+
+impl Signals {
+    fn listen() -> anyhow::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hang_up: signal(SignalKind::hangup())?,
+        })
+    }
+
+    /// SIGTERM and SIGINT end the daemon in good order, SIGHUP reads the configuration again.
+    async fn obey(mut self, engine: Engine, shutdown: CancellationToken) {
+        loop {
+            tokio::select! {
+                _ = self.terminate.recv() => break,
+                _ = self.interrupt.recv() => break,
+                _ = self.hang_up.recv() => reload(&engine).await,
+            }
+        }
+        tracing::info!("stopping");
+        shutdown.cancel();
+    }
+}
+
+async fn reload(engine: &Engine) {
+    let actor = Actor { name: "SIGHUP".to_owned(), via: "signal", method: "ReloadConfig" };
+    match engine.ask(actor, json!({}), Question::Reload { dry_run: false }).await {
+        Ok(answer) => tracing::info!(?answer, "the configuration was read again"),
+        Err(error) => tracing::error!(%error, "the configuration was not read again; the old one holds"),
+    }
+}

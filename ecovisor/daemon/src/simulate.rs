@@ -1,0 +1,182 @@
+//! `ecovisord simulate`: the same daemon on a virtual clock, as fast as it goes, alone or in lock step with apps.
+
+use crate::clock::{self, ClockInfo, ClockKind};
+use crate::config::Config;
+use crate::doors::{self, DoorSettings};
+use crate::engine::{Ended, Parts, Runner, recover};
+use crate::plant::Plant;
+use crate::store::{MemoryStore, Store};
+use crate::trail::Trail;
+use crate::{Failure, read_config};
+use anyhow::Context;
+use ecovisor_audit::Record;
+use ecovisor_audit::table;
+use ecovisor_units::Millis;
+use std::fs::File;
+use std::io::{BufWriter, Write};
+use std::path::PathBuf;
+use std::sync::Arc;
+use tokio_util::sync::CancellationToken;
+
+/// Arguments of `simulate`.
+#[derive(clap::Args)]
+pub struct SimulateArguments {
+    /// The configuration.
+    #[arg(long, short, default_value = "/etc/ecovisor/site.toml")]
+    config: PathBuf,
+    /// How much virtual time to run through, such as `7d`.
+    #[arg(long = "for", default_value = "1d")]
+    length: Millis,
+    /// Where the ledger goes, as CSV: a row per app and tick, and one for the site; `-` is standard output.
+    #[arg(long, short, default_value = "-")]
+    out: PathBuf,
+    /// Wait for that many apps in lock step before the first tick.
+    #[arg(long, default_value_t = 0)]
+    lockstep: usize,
+    /// Where sockets are made for apps in lock step; none are made without this or `--lockstep`.
+    #[arg(long)]
+    run_dir: Option<PathBuf>,
+}
+
+/// Ticks between two lines of progress: about one a second on a small site.
+const PROGRESS_TICKS: u64 = 10_000;
+
+/// Runs a simulated site.
+pub fn run(arguments: SimulateArguments) -> Result<(), Failure> {
+    let (config, loaded) = read_config(&arguments.config).map_err(Failure::Start)?;
+    let opened = open(&arguments, config, loaded).map_err(Failure::Start)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().worker_threads(2).build();
+    let runtime = runtime.context("cannot start the runtime").map_err(Failure::Start)?;
+    runtime.block_on(simulate(arguments, opened))
+}
+
+struct Opened {
+    parts: Parts,
+    store: Arc<dyn Store>,
+    ahead: crate::plant::Ahead,
+    out: Box<dyn Write + Send>,
+    doors: Option<DoorSettings>,
+    scratch: Scratch,
+}
+
+/// A directory for what a simulation writes besides its result; removed at its end.
+struct Scratch(PathBuf);
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        // What cannot be removed lies in the system's place for such things.
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+fn open(
+    arguments: &SimulateArguments,
+    config: Config,
+    loaded: crate::engine::handle::LoadedConfig,
+) -> anyhow::Result<Opened> {
+    let start_ms = config.clock_start_ms()?.unwrap_or_else(clock::wall_ms);
+    let plant = Plant::open(&config)?;
+    let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
+    let recovered = recover(store.as_ref(), &config.rules()?)?;
+    let scratch = Scratch(std::env::temp_dir().join(format!("ecovisor-simulate-{}", std::process::id())));
+    std::fs::create_dir_all(&scratch.0)?;
+    let out: Box<dyn Write + Send> = match arguments.out.as_os_str() == "-" {
+        true => Box::new(BufWriter::new(std::io::stdout())),
+        false => {
+            let name = arguments.out.display();
+            Box::new(BufWriter::new(File::create(&arguments.out).with_context(|| format!("cannot write {name}"))?))
+        }
+    };
+    let serves = arguments.lockstep > 0 || arguments.run_dir.is_some();
+    let doors = serves.then(|| DoorSettings {
+        run_dir: arguments.run_dir.clone().unwrap_or_else(|| scratch.0.join("run")),
+        operator_gid: config.operator.gid,
+        operator_uids: config.operator.uids.clone(),
+        site_name: config.site.name.clone(),
+        tcp: None,
+    });
+    let ahead = plant.ahead();
+    let parts = Parts {
+        recovered,
+        store: store.clone(),
+        trail: Trail::open(&scratch.0.join("audit.jsonl"))?,
+        plant,
+        metrics: None,
+        // A replay from the beginning costs less than snapshots of every state.
+        snapshot_ticks: u64::MAX,
+        config,
+        loaded,
+        applied: None,
+        clock: ClockInfo { kind: ClockKind::Simulated, factor: 0 },
+        start_ms,
+        from_ms: start_ms,
+        counters: None,
+        fail_at_tick: None,
+    };
+    Ok(Opened { parts, store, ahead, out, doors, scratch })
+}
+
+async fn simulate(arguments: SimulateArguments, opened: Opened) -> Result<(), Failure> {
+    let Opened { parts, store, ahead, out, doors, scratch } = opened;
+    let shutdown = CancellationToken::new();
+    let until_ms = parts.start_ms.saturating_add(arguments.length.get());
+    let (runner, engine) = Runner::new(parts);
+    let doors = match doors {
+        None => None,
+        Some(settings) => {
+            eprintln!("sockets in {}", settings.run_dir.display());
+            let forecast = crate::serve::forecast(ahead);
+            Some(doors::open(settings, engine, store, forecast, shutdown.clone()).await.map_err(Failure::Start)?)
+        }
+    };
+    let on_signal = shutdown.clone();
+    tokio::spawn(async move {
+        if tokio::signal::ctrl_c().await.is_ok() {
+            on_signal.cancel();
+        }
+    });
+    let (ended_in, ended) = tokio::sync::oneshot::channel();
+    let (stop, wait_for) = (shutdown.clone(), arguments.lockstep);
+    let thread = std::thread::Builder::new().name("engine".to_owned()).spawn(move || {
+        let _ = ended_in.send(run_engine(runner, until_ms, wait_for, stop, out));
+    });
+    thread.context("cannot start the engine's thread").map_err(Failure::Start)?;
+    let ended = ended.await.unwrap_or_else(|_| Err(anyhow::anyhow!("the engine's thread panicked")));
+    shutdown.cancel();
+    if let Some(doors) = doors {
+        doors.closed().await;
+    }
+    drop(scratch);
+    ended.map_err(Failure::Loop)
+}
+
+fn run_engine(
+    runner: Runner,
+    until_ms: u64,
+    wait_for: usize,
+    stop: CancellationToken,
+    out: Box<dyn Write + Send>,
+) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let mut writer = table::Writer::new(out)?;
+    let began_us = clock::boot_us();
+    let mut ticks = 0_u64;
+    let each = |record: &Record| {
+        ticks += 1;
+        if ticks.is_multiple_of(PROGRESS_TICKS) {
+            let wall = jiff::Timestamp::from_millisecond(i64::try_from(record.outcome.wall.get()).unwrap_or(i64::MAX));
+            let wall = wall.map_or_else(|_| String::new(), |wall| wall.to_string());
+            eprintln!("{ticks} ticks, at {wall}");
+        }
+        writer.write(record).map_err(std::io::Error::other)
+    };
+    let ended = runtime.block_on(runner.simulate(until_ms, wait_for, stop, each));
+    writer.finish()?;
+    let took_us = clock::boot_us().saturating_sub(began_us).max(1);
+    eprintln!("{ticks} ticks in {}: {} a tick", Millis::new(took_us / 1_000), micros(took_us, ticks));
+    ended.map_err(|ended: Ended| anyhow::Error::new(ended))
+}
+
+fn micros(took_us: u64, ticks: u64) -> String {
+    took_us.checked_div(ticks).map_or_else(|| "no time".to_owned(), |each| format!("{each} µs"))
+}
