@@ -1,0 +1,105 @@
+//! What every call passes: nobody without a name goes further than health, and each call has a span in the log.
+
+use crate::identity::Identity;
+use crate::rpc::errors::Problem;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use tonic::Status;
+use tonic::body::Body;
+use tonic::codegen::http::{Request, Response};
+use tower::{Layer, Service};
+use tracing::Instrument as _;
+
+/// The one service that is anybody's.
+const HEALTH: &str = "/grpc.health.v1.Health/";
+
+/// Puts a [`Gate`] before a service.
+#[derive(Clone, Copy, Debug)]
+pub struct GateLayer;
+
+impl<S> Layer<S> for GateLayer {
+    type Service = Gate<S>;
+
+    fn layer(&self, inner: S) -> Gate<S> {
+        Gate { inner }
+    }
+}
+
+/// A gate before a service.
+#[derive(Clone, Debug)]
+pub struct Gate<S> {
+    inner: S,
+}
+
+/// Who calls, if that is enough to go on.
+fn admit(identity: Option<&Identity>, path: &str) -> Result<String, Problem> {
+    match identity {
+        Some(Identity::Anonymous { .. }) | None if path.starts_with(HEALTH) => Ok("anonymous".into()),
+        Some(Identity::Anonymous { why }) => Err(Problem::not_allowed(why.clone())),
+        None => Err(Problem::not_allowed("the connection has no identity")),
+        Some(identity @ (Identity::App { .. } | Identity::Operator { .. })) => Ok(identity.actor("").name),
+    }
+}
+
+type Answering<E> = Pin<Box<dyn Future<Output = Result<Response<Body>, E>> + Send>>;
+
+impl<S, B> Service<Request<B>> for Gate<S>
+where
+    S: Service<Request<B>, Response = Response<Body>>,
+    S::Future: Send + 'static,
+    S::Error: Send + 'static,
+{
+    type Response = Response<Body>;
+    type Error = S::Error;
+    type Future = Answering<S::Error>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        let identity = request.extensions().get::<Arc<Identity>>().map(Arc::as_ref);
+        match admit(identity, request.uri().path()) {
+            Ok(who) => {
+                let span = tracing::info_span!("rpc", method = request.uri().path(), who);
+                Box::pin(self.inner.call(request).instrument(span))
+            }
+            Err(problem) => {
+                tracing::debug!(method = request.uri().path(), why = problem.message, "refused at the gate");
+                Box::pin(std::future::ready(Ok(Status::from(problem).into_http())))
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::identity::Credential;
+
+    const ENERGY: &str = "/ecovisor.v1.EnergyService/GetEnergySystem";
+
+    #[test]
+    fn nobody_without_a_name_goes_further_than_health() {
+        let nobody = Identity::Anonymous { why: "uid 7 is nobody".into() };
+        let reflection = "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo";
+        assert!(admit(Some(&nobody), "/grpc.health.v1.Health/Check").is_ok());
+        for path in [ENERGY, reflection, "/grpc.health.v1.Healthy/Check", "/"] {
+            assert_eq!(admit(Some(&nobody), path).unwrap_err().message, "uid 7 is nobody", "{path}");
+        }
+    }
+
+    #[test]
+    fn a_connection_without_an_identity_is_nobodys() {
+        assert!(admit(None, "/grpc.health.v1.Health/Check").is_ok());
+        assert!(admit(None, ENERGY).is_err());
+    }
+
+    #[test]
+    fn whoever_has_a_name_passes() {
+        let operator = Identity::Operator { by: Credential::Certificate("x".into()) };
+        assert_eq!(admit(Some(&operator), ENERGY).unwrap(), "operator cert=x");
+    }
+}
