@@ -1,0 +1,158 @@
+//! `ecoctl usage`: energy and carbon over a period, by source.
+
+use super::plot;
+use crate::connect::Context;
+use crate::failure::Failure;
+use crate::json;
+use crate::output::Grid;
+use crate::show;
+use crate::time::Point;
+use clap::Args;
+use ecovisor_sdk::operator::wire;
+use ecovisor_units::Millis;
+
+/// Energy and carbon over a period.
+#[derive(Debug, Args)]
+pub struct Usage {
+    /// Only this app's [default: every app's].
+    #[arg(long)]
+    app: Option<String>,
+    /// Start: a time ago by the site's clock (`1h`), or a time (`2026-11-24T03:00:00Z`) [default: all there is].
+    #[arg(long, value_name = "TIME")]
+    since: Option<Point>,
+    /// End, exclusive [default: now].
+    #[arg(long, value_name = "TIME")]
+    until: Option<Point>,
+    /// Length of a bucket [default: one bucket].
+    #[arg(long, value_name = "TIME")]
+    step: Option<Millis>,
+    /// Also by container.
+    #[arg(long)]
+    by_container: bool,
+    /// Bars of mean power by source, below the table.
+    #[arg(long)]
+    plot: bool,
+}
+
+/// An app and its buckets.
+pub type AppUsage = (String, Vec<wire::UsageBucket>);
+
+impl Usage {
+    /// Does it.
+    ///
+    /// # Errors
+    /// Whatever failed.
+    pub async fn run(self, context: &Context) -> Result<(), Failure> {
+        let query = self.query(context).await?;
+        let mut usage = Vec::new();
+        for app in apps(context, self.app.clone()).await? {
+            let request = wire::QueryAppUsageRequest { app: app.clone(), query: Some(query) };
+            let reply = context.ask(context.operator.query_app_usage(request)).await?;
+            usage.push((app, reply.buckets));
+        }
+        let apps: Vec<_> = usage.iter().map(entry).collect();
+        context.output.answer(&serde_json::json!({ "apps": apps }), &self.text(&usage))
+    }
+
+    async fn query(&self, context: &Context) -> Result<wire::QueryUsageRequest, Failure> {
+        let now = match (self.since, self.until) {
+            (Some(Point::Ago(_)), _) | (_, Some(Point::Ago(_))) => site_now(context).await?,
+            _ => 0,
+        };
+        Ok(wire::QueryUsageRequest {
+            t1_ms: self.since.map_or(0, |point| point.resolve(now)),
+            t2_ms: self.until.map(|point| point.resolve(now)),
+            step_ms: self.step.map_or(0, Millis::get),
+            by_container: self.by_container,
+        })
+    }
+
+    fn text(&self, usage: &[AppUsage]) -> String {
+        if usage.iter().all(|(_, buckets)| buckets.is_empty()) {
+            return "no settled tick in the period".into();
+        }
+        let mut parts = vec![table(usage)];
+        if self.by_container {
+            parts.push(containers(usage));
+        }
+        if self.plot {
+            parts.extend(usage.iter().filter(|(_, buckets)| !buckets.is_empty()).map(plot::bars));
+        }
+        parts.join("\n\n")
+    }
+}
+
+/// The site's own clock, which may be a virtual one; before its first tick, the machine's.
+async fn site_now(context: &Context) -> Result<u64, Failure> {
+    let site = context.ask(context.operator.get_site(wire::GetSiteRequest {})).await?;
+    Ok(site.last.map_or_else(crate::time::now_ms, |last| last.wall_start_ms.saturating_add(last.span_ms)))
+}
+
+async fn apps(context: &Context, app: Option<String>) -> Result<Vec<String>, Failure> {
+    match app {
+        Some(app) => Ok(vec![app]),
+        None => {
+            let reply = context.ask(context.operator.list_apps(wire::ListAppsRequest {})).await?;
+            Ok(reply.apps.into_iter().map(|app| app.name).collect())
+        }
+    }
+}
+
+fn entry((app, buckets): &AppUsage) -> serde_json::Value {
+    serde_json::json!({ "app": app, "buckets": buckets.iter().map(json::flows::usage).collect::<Vec<_>>() })
+}
+
+fn table(usage: &[AppUsage]) -> String {
+    let headings = [
+        "APP",
+        "FROM",
+        ">SETTLED",
+        ">LOAD",
+        ">SOLAR",
+        ">BATTERY",
+        ">GRID",
+        ">RECEIVED",
+        ">OVERDRAFT",
+        ">CHARGED",
+        ">CARBON",
+    ];
+    let mut grid = Grid::new(&headings);
+    for (app, bucket) in
+        usage.iter().flat_map(|(app, buckets)| buckets.iter().map(move |bucket| (app, bucket)))
+    {
+        let mark = if bucket.estimated_ms > 0 { "~" } else { "" };
+        grid.row(vec![
+            app.clone(),
+            crate::time::show(bucket.start_ms),
+            show::span(bucket.settled_ms),
+            format!("{mark}{}", show::energy(bucket.load_uj)),
+            show::energy(bucket.solar_uj),
+            show::energy(bucket.battery_uj),
+            show::energy(bucket.grid_uj),
+            show::energy(bucket.received_uj),
+            show::energy(bucket.overdraft_uj),
+            show::energy(bucket.charged_uj),
+            show::carbon_product(&bucket.carbon_product),
+        ]);
+    }
+    grid.to_string()
+}
+
+fn containers(usage: &[AppUsage]) -> String {
+    let mut grid = Grid::new(&["APP", "CONTAINER", "FROM", ">ENERGY", ">MEAN POWER", ">CARBON"]);
+    for (app, bucket) in
+        usage.iter().flat_map(|(app, buckets)| buckets.iter().map(move |bucket| (app, bucket)))
+    {
+        for container in &bucket.containers {
+            grid.row(vec![
+                app.clone(),
+                container.container.clone(),
+                crate::time::show(bucket.start_ms),
+                show::energy(container.energy_uj),
+                show::mean(container.energy_uj, bucket.settled_ms),
+                show::mass(container.carbon_mg),
+            ]);
+        }
+    }
+    grid.to_string()
+}
