@@ -5,7 +5,7 @@ mod build;
 mod quantity;
 mod report;
 
-pub use build::{AppSetup, InvalidConfig};
+pub use build::{AppSetup, Places};
 pub use quantity::Quantity;
 pub use report::report;
 
@@ -488,7 +488,7 @@ mod defaults {
         3
     }
     pub fn snapshot_ticks() -> u64 {
-        64
+        crate::store::SNAPSHOT_EVERY_TICKS
     }
     pub fn cgroup_root() -> PathBuf {
         PathBuf::from("/sys/fs/cgroup")

@@ -49,7 +49,7 @@ pub struct Parts {
     /// Where journal and records go.
     pub store: Arc<dyn Store>,
     /// Where questions are audited.
-    pub trail: Trail,
+    pub trail: Arc<Trail>,
     /// What is read and steered.
     pub plant: Plant,
     /// What Prometheus scrapes; `None` where nothing does.
@@ -83,7 +83,7 @@ pub struct Runner {
     state: Snapshot,
     mode: Mode,
     store: Arc<dyn Store>,
-    trail: Trail,
+    trail: Arc<Trail>,
     plant: Plant,
     metrics: Option<Arc<Metrics>>,
     config: Config,
@@ -429,7 +429,9 @@ impl Runner {
             let command = Command::DetachContainer(container);
             if self.state.site.would(&command).is_ok() {
                 tracing::info!(container = container.get(), "its processes have ended; detached");
-                self.commit_command(command, Vec::new())?;
+                if let Err(refusal) = self.commit_command(command, Vec::new())? {
+                    tracing::error!(container = container.get(), %refusal, "an ended container was not detached");
+                }
             }
         }
         Ok(())
@@ -538,6 +540,9 @@ impl Runner {
             Ok(Reply::Reloaded(reloaded)) => (TrailOutcome::Accepted, reloaded.changed.join("; "), reloaded.holds_from),
             Err(error) => (TrailOutcome::Refused, error.to_string(), None),
         };
+        if let Some(metrics) = &self.metrics {
+            metrics.count_command(outcome);
+        }
         let entry = TrailEntry {
             wall_ms: clock::wall_ms(),
             actor: actor.name,
@@ -688,12 +693,6 @@ impl Runner {
         if let Err(error) = self.trail.write(&entry) {
             tracing::error!(%error, "the audit trail cannot be written");
         }
-    }
-
-    /// Whether the clock is one on which apps are waited for.
-    #[must_use]
-    pub fn is_simulated(&self) -> bool {
-        self.site_clock.info.kind == ClockKind::Simulated
     }
 }
 

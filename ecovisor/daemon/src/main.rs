@@ -1,2 +1,138 @@
-//! .
-fn main() {}
+//! `ecovisord`: the energy hypervisor's daemon. Exit codes: 0 ended as asked, 64 could not start (nothing was bound),
+//! 70 the tick loop ended (its state is in the journal).
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+mod attach;
+mod ca;
+mod clock;
+mod config;
+mod doors;
+mod engine;
+mod identity;
+mod metrics;
+mod plant;
+mod rpc;
+mod serve;
+mod simulate;
+mod store;
+mod trail;
+
+use anyhow::Context;
+use clap::{Parser, Subcommand};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+/// sysexits.h EX_USAGE: the configuration or the arguments are wrong; nothing was bound.
+const EXIT_BAD_START: u8 = 64;
+/// sysexits.h EX_SOFTWARE: the tick loop ended by itself.
+const EXIT_LOOP_ENDED: u8 = 70;
+
+/// The energy hypervisor: gives each app its own solar, battery and grid connection.
+#[derive(Parser)]
+#[command(version, about, after_help = "Exit codes: 0 ended as asked, 64 could not start, 70 the tick loop ended.")]
+struct Arguments {
+    /// What to log, as tracing's EnvFilter takes it.
+    #[arg(long, env = "ECOVISOR_LOG", default_value = "info", global = true)]
+    log: String,
+    /// Log as JSON lines.
+    #[arg(long, global = true)]
+    log_json: bool,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Runs a site.
+    Run(serve::RunArguments),
+    /// Says how a configuration is understood, and opens nothing.
+    Check {
+        /// The configuration.
+        #[arg(long, short, default_value = "/etc/ecovisor/site.toml")]
+        config: PathBuf,
+    },
+    /// Runs a site on a virtual clock as fast as it goes, and writes what happened as CSV.
+    Simulate(simulate::SimulateArguments),
+    /// Makes a small CA with certificates for trying mutual TLS.
+    Ca {
+        /// Where to write; nothing is overwritten.
+        directory: PathBuf,
+        /// The site's name, as in its configuration.
+        #[arg(long)]
+        site: String,
+        /// An app to make a certificate for; may be given several times.
+        #[arg(long = "app")]
+        apps: Vec<String>,
+        /// A name or address of the server; may be given several times.
+        #[arg(long = "host", default_value = "localhost")]
+        hosts: Vec<String>,
+    },
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    if let Err(error) = log(&arguments) {
+        eprintln!("ecovisord: {error:#}");
+        return ExitCode::from(EXIT_BAD_START);
+    }
+    // Both tonic and rcgen use ring; one provider for the process.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let ended = match arguments.command {
+        Command::Run(arguments) => serve::run(arguments),
+        Command::Simulate(arguments) => simulate::run(arguments),
+        Command::Check { config } => check(&config).map_err(Failure::Start),
+        Command::Ca { directory, site, apps, hosts } => make_ca(&directory, &site, &apps, &hosts).map_err(Failure::Start),
+    };
+    match ended {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Failure::Start(error)) => {
+            eprintln!("ecovisord: {error:#}");
+            ExitCode::from(EXIT_BAD_START)
+        }
+        Err(Failure::Loop(error)) => {
+            eprintln!("ecovisord: the tick loop ended: {error:#}");
+            ExitCode::from(EXIT_LOOP_ENDED)
+        }
+    }
+}
+
+/// How the daemon can fail.
+enum Failure {
+    /// Before anything was bound.
+    Start(anyhow::Error),
+    /// While running.
+    Loop(anyhow::Error),
+}
+
+fn log(arguments: &Arguments) -> anyhow::Result<()> {
+    let filter = tracing_subscriber::EnvFilter::try_new(&arguments.log)
+        .with_context(|| format!("--log `{}` is no filter such as info or ecovisord=debug", arguments.log))?;
+    let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    match arguments.log_json {
+        true => subscriber.json().init(),
+        false => subscriber.init(),
+    }
+    Ok(())
+}
+
+/// Reads and parses a configuration.
+fn read_config(path: &Path) -> anyhow::Result<(config::Config, engine::handle::LoadedConfig)> {
+    let toml = std::fs::read_to_string(path)
+        .with_context(|| format!("cannot read the configuration {}", path.display()))?;
+    let parsed = config::Config::parse(&toml).with_context(|| path.display().to_string())?;
+    let loaded = engine::handle::LoadedConfig { toml, path: path.display().to_string(), loaded_ms: clock::wall_ms() };
+    Ok((parsed, loaded))
+}
+
+fn check(path: &Path) -> anyhow::Result<()> {
+    let (config, _) = read_config(path)?;
+    print!("{}", config::report(&config));
+    Ok(())
+}
+
+fn make_ca(directory: &Path, site: &str, apps: &[String], hosts: &[String]) -> anyhow::Result<()> {
+    for path in ca::make(directory, site, apps, hosts)? {
+        println!("{}", path.display());
+    }
+    Ok(())
+}

@@ -7,9 +7,10 @@ use crate::engine::handle::{Actor, Engine, LoadedConfig, Question};
 use crate::engine::{Ended, Parts, Recovered, Runner, recover};
 use crate::metrics::{self, Metrics};
 use crate::plant::{Ahead, Plant};
+use crate::rpc::Denials;
 use crate::rpc::forecast::ForecastSource;
 use crate::store::{SledStore, Store};
-use crate::trail::Trail;
+use crate::trail::{Trail, TrailEntry, TrailOutcome};
 use crate::{Failure, read_config};
 use anyhow::Context;
 use ecovisor_units::{CarbonIntensity, Power};
@@ -66,6 +67,7 @@ struct Opened {
     ahead: Ahead,
     metrics: Option<(Arc<Metrics>, std::net::SocketAddr)>,
     doors: DoorSettings,
+    denials: Denials,
 }
 
 fn open(arguments: &RunArguments, config: Config, loaded: LoadedConfig) -> anyhow::Result<Opened> {
@@ -77,7 +79,7 @@ fn open(arguments: &RunArguments, config: Config, loaded: LoadedConfig) -> anyho
     let run_dir = arguments.run_dir.clone().unwrap_or_else(|| config.run_dir(&places));
     make_private(&state_dir)?;
     let mut plant = Plant::open(&config)?;
-    let store: Arc<dyn Store> = Arc::new(SledStore::open(&state_dir.join("store"))?);
+    let store: Arc<dyn Store> = Arc::new(SledStore::at(&state_dir.join("store"))?);
     let recovered = recover(store.as_ref(), &config.rules()?).context("cannot go on from the store")?;
     say_recovered(&recovered);
     if let Some(level) = recovered.last.as_ref().and_then(|last| last.outcome.metered.level) {
@@ -98,10 +100,14 @@ fn open(arguments: &RunArguments, config: Config, loaded: LoadedConfig) -> anyho
         }),
     };
     let ahead = plant.ahead();
+    let audit = state_dir.join("audit.jsonl");
+    let trail = Trail::open(&audit).with_context(|| format!("cannot write the audit trail {}", audit.display()))?;
+    let trail = Arc::new(trail);
+    let denials = denials(trail.clone(), metrics.as_ref().map(|(metrics, _)| metrics.clone()));
     let parts = Parts {
         recovered,
         store: store.clone(),
-        trail: Trail::open(&state_dir.join("audit.jsonl"))?,
+        trail: trail.clone(),
         plant,
         metrics: metrics.as_ref().map(|(metrics, _)| metrics.clone()),
         snapshot_ticks: config.store.snapshot_ticks,
@@ -114,7 +120,29 @@ fn open(arguments: &RunArguments, config: Config, loaded: LoadedConfig) -> anyho
         counters: Some(state_dir.join("counters")),
         fail_at_tick: arguments.fail_at_tick,
     };
-    Ok(Opened { parts, store, ahead, metrics, doors })
+    Ok(Opened { parts, store, ahead, metrics, doors, denials })
+}
+
+/// Who is refused before the engine hears of it stands in the audit trail too.
+fn denials(trail: Arc<Trail>, metrics: Option<Arc<Metrics>>) -> Denials {
+    Arc::new(move |actor: &Actor, why: &str| {
+        if let Some(metrics) = &metrics {
+            metrics.count_command(TrailOutcome::Denied);
+        }
+        let entry = TrailEntry {
+            wall_ms: clock::wall_ms(),
+            actor: actor.name.clone(),
+            via: actor.via.to_owned(),
+            method: actor.method.to_owned(),
+            arguments: json!({}),
+            outcome: TrailOutcome::Denied,
+            detail: why.to_owned(),
+            holds_from_tick: None,
+        };
+        if let Err(error) = trail.write(&entry) {
+            tracing::error!(%error, why, "the audit trail cannot be written");
+        }
+    })
 }
 
 /// A directory that only the daemon's user enters.
@@ -149,12 +177,13 @@ fn start_of(config: &Config, recovered: &Recovered) -> anyhow::Result<(ClockInfo
 }
 
 async fn serve(opened: Opened) -> Result<(), Failure> {
-    let Opened { parts, store, ahead, metrics, doors } = opened;
+    let Opened { parts, store, ahead, metrics, doors, denials } = opened;
     let shutdown = CancellationToken::new();
     let signals = Signals::listen().map_err(Failure::Start)?;
     let (runner, engine) = Runner::new(parts);
     let forecast: Option<Arc<dyn ForecastSource>> = forecast(ahead);
-    let doors = doors::open(doors, engine.clone(), store, forecast, shutdown.clone()).await.map_err(Failure::Start)?;
+    let doors = doors::open_audited(doors, engine.clone(), store, forecast, denials, shutdown.clone());
+    let doors = doors.await.map_err(Failure::Start)?;
     if let Some((metrics, addr)) = metrics {
         let serving = metrics::serve(addr, metrics, shutdown.clone().cancelled_owned());
         tokio::spawn(async move {
@@ -170,7 +199,7 @@ async fn serve(opened: Opened) -> Result<(), Failure> {
         let _ = ended_in.send(ended);
     });
     thread.context("cannot start the engine's thread").map_err(Failure::Start)?;
-    tracing::info!("serving");
+    tracing::info!(tcp = ?doors.tcp(), "serving");
     let signalled = tokio::spawn(signals.obey(engine, shutdown.clone()));
     // The end of the tick loop, by any cause, a panic included, ends the process.
     let ended = ended.await.unwrap_or_else(|_| Err(anyhow::anyhow!("the engine's thread panicked")));

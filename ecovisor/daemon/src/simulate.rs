@@ -10,11 +10,13 @@ use crate::trail::Trail;
 use crate::{Failure, read_config};
 use anyhow::Context;
 use ecovisor_audit::Record;
-use ecovisor_audit::table;
+use ecovisor_audit::books::TickRows;
+use ecovisor_audit::table::TableWriter;
+use ecovisor_core::Tick;
 use ecovisor_units::Millis;
 use std::fs::File;
-use std::io::{BufWriter, Write};
-use std::path::PathBuf;
+use std::io::BufWriter;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
@@ -27,8 +29,8 @@ pub struct SimulateArguments {
     /// How much virtual time to run through, such as `7d`.
     #[arg(long = "for", default_value = "1d")]
     length: Millis,
-    /// Where the ledger goes, as CSV: a row per app and tick, and one for the site; `-` is standard output.
-    #[arg(long, short, default_value = "-")]
+    /// The directory for the ledger as CSV: `apps.csv` has a row per app and tick, `site.csv` one per tick.
+    #[arg(long, short, default_value = "simulated")]
     out: PathBuf,
     /// Wait for that many apps in lock step before the first tick.
     #[arg(long, default_value_t = 0)]
@@ -41,6 +43,10 @@ pub struct SimulateArguments {
 /// Ticks between two lines of progress: about one a second on a small site.
 const PROGRESS_TICKS: u64 = 10_000;
 
+/// Ticks of a simulation that apps can still ask about: half a year by the hour, two months by the minute. All of them
+/// are in the tables.
+const TICKS_KEPT: u64 = 100_000;
+
 /// Runs a simulated site.
 pub fn run(arguments: SimulateArguments) -> Result<(), Failure> {
     let (config, loaded) = read_config(&arguments.config).map_err(Failure::Start)?;
@@ -50,11 +56,23 @@ pub fn run(arguments: SimulateArguments) -> Result<(), Failure> {
     runtime.block_on(simulate(arguments, opened))
 }
 
+/// The two tables that a simulation writes.
+struct Tables {
+    apps: BufWriter<File>,
+    site: BufWriter<File>,
+}
+
+fn table(directory: &Path, name: &str) -> anyhow::Result<BufWriter<File>> {
+    let path = directory.join(name);
+    std::fs::create_dir_all(directory).with_context(|| format!("cannot make {}", directory.display()))?;
+    Ok(BufWriter::new(File::create(&path).with_context(|| format!("cannot write {}", path.display()))?))
+}
+
 struct Opened {
     parts: Parts,
     store: Arc<dyn Store>,
     ahead: crate::plant::Ahead,
-    out: Box<dyn Write + Send>,
+    out: Tables,
     doors: Option<DoorSettings>,
     scratch: Scratch,
 }
@@ -80,13 +98,7 @@ fn open(
     let recovered = recover(store.as_ref(), &config.rules()?)?;
     let scratch = Scratch(std::env::temp_dir().join(format!("ecovisor-simulate-{}", std::process::id())));
     std::fs::create_dir_all(&scratch.0)?;
-    let out: Box<dyn Write + Send> = match arguments.out.as_os_str() == "-" {
-        true => Box::new(BufWriter::new(std::io::stdout())),
-        false => {
-            let name = arguments.out.display();
-            Box::new(BufWriter::new(File::create(&arguments.out).with_context(|| format!("cannot write {name}"))?))
-        }
-    };
+    let out = Tables { apps: table(&arguments.out, "apps.csv")?, site: table(&arguments.out, "site.csv")? };
     let serves = arguments.lockstep > 0 || arguments.run_dir.is_some();
     let doors = serves.then(|| DoorSettings {
         run_dir: arguments.run_dir.clone().unwrap_or_else(|| scratch.0.join("run")),
@@ -99,7 +111,7 @@ fn open(
     let parts = Parts {
         recovered,
         store: store.clone(),
-        trail: Trail::open(&scratch.0.join("audit.jsonl"))?,
+        trail: Arc::new(Trail::open(&scratch.0.join("audit.jsonl"))?),
         plant,
         metrics: None,
         // A replay from the beginning costs less than snapshots of every state.
@@ -126,7 +138,7 @@ async fn simulate(arguments: SimulateArguments, opened: Opened) -> Result<(), Fa
         Some(settings) => {
             eprintln!("sockets in {}", settings.run_dir.display());
             let forecast = crate::serve::forecast(ahead);
-            Some(doors::open(settings, engine, store, forecast, shutdown.clone()).await.map_err(Failure::Start)?)
+            Some(doors::open(settings, engine, store.clone(), forecast, shutdown.clone()).await.map_err(Failure::Start)?)
         }
     };
     let on_signal = shutdown.clone();
@@ -137,8 +149,9 @@ async fn simulate(arguments: SimulateArguments, opened: Opened) -> Result<(), Fa
     });
     let (ended_in, ended) = tokio::sync::oneshot::channel();
     let (stop, wait_for) = (shutdown.clone(), arguments.lockstep);
+    let kept = store.clone();
     let thread = std::thread::Builder::new().name("engine".to_owned()).spawn(move || {
-        let _ = ended_in.send(run_engine(runner, until_ms, wait_for, stop, out));
+        let _ = ended_in.send(run_engine(runner, until_ms, wait_for, stop, out, kept.as_ref()));
     });
     thread.context("cannot start the engine's thread").map_err(Failure::Start)?;
     let ended = ended.await.unwrap_or_else(|_| Err(anyhow::anyhow!("the engine's thread panicked")));
@@ -155,10 +168,11 @@ fn run_engine(
     until_ms: u64,
     wait_for: usize,
     stop: CancellationToken,
-    out: Box<dyn Write + Send>,
+    out: Tables,
+    store: &dyn Store,
 ) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let mut writer = table::Writer::new(out)?;
+    let mut writer = TableWriter::new(out.apps, out.site)?;
     let began_us = clock::boot_us();
     let mut ticks = 0_u64;
     let each = |record: &Record| {
@@ -167,8 +181,10 @@ fn run_engine(
             let wall = jiff::Timestamp::from_millisecond(i64::try_from(record.outcome.wall.get()).unwrap_or(i64::MAX));
             let wall = wall.map_or_else(|_| String::new(), |wall| wall.to_string());
             eprintln!("{ticks} ticks, at {wall}");
+            let oldest = record.outcome.tick.0.saturating_sub(TICKS_KEPT);
+            store.forget_before(Tick(oldest)).map_err(std::io::Error::other)?;
         }
-        writer.write(record).map_err(std::io::Error::other)
+        writer.write(&TickRows::from(record)).map_err(std::io::Error::other)
     };
     let ended = runtime.block_on(runner.simulate(until_ms, wait_for, stop, each));
     writer.finish()?;

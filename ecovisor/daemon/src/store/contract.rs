@@ -73,8 +73,15 @@ impl Bench for OnDisk {
     fn new() -> Self {
         Self(TempDir::new().unwrap())
     }
+    /// sled's own threads may hold the lock a moment longer than the store that was dropped.
     fn open(&mut self) -> Result<SledStore, StoreError> {
-        SledStore::at(&self.0.path().join("store"))
+        let path = self.0.path().join("store");
+        let mut tries = (0..100_000).map(|_| SledStore::at(&path));
+        let open = tries.find(|opened| {
+            std::thread::yield_now();
+            !matches!(opened, Err(StoreError::InUse(_)))
+        });
+        open.unwrap_or(Err(StoreError::InUse(path)))
     }
     fn give_back(&mut self, store: SledStore) {
         drop(store);
@@ -237,8 +244,8 @@ fn records_come_in_order_and_by_tick(mut bench: impl Bench) {
     assert_eq!(store.ticks().unwrap(), Some((Tick(0), Tick(299))));
     assert_eq!(ticks_of(&store, 254, 258), [254, 255, 256, 257]);
     assert_eq!(ticks_of(&store, 298, u64::MAX), [298, 299]);
-    assert_eq!(ticks_of(&store, 5, 5), []);
-    assert_eq!(ticks_of(&store, 7, 5), []);
+    assert_eq!(ticks_of(&store, 5, 5), [0_u64; 0]);
+    assert_eq!(ticks_of(&store, 7, 5), [0_u64; 0]);
     assert_eq!(store.record(Tick(300)).unwrap(), None);
     let record = store.record(Tick(17)).unwrap().unwrap();
     assert_eq!((record.outcome.tick, record.outcome.wall), (Tick(17), Millis::new(17_000)));
@@ -404,7 +411,7 @@ fn what_is_forgotten_is_not_needed(mut bench: impl Bench) {
 fn a_second_process_is_told_that_the_store_is_in_use() {
     let mut bench = OnDisk::new();
     let _held = bench.open().unwrap();
-    let Err(error) = bench.open() else { panic!("opened twice") };
+    let Err(error) = SledStore::at(&bench.0.path().join("store")) else { panic!("opened twice") };
     assert!(matches!(&error, StoreError::InUse(path) if path.ends_with("store")), "{error}");
 }
 

@@ -19,10 +19,18 @@ pub type MemoryStore = Shelved<Memory>;
 impl MemoryStore {
     /// An empty one.
     ///
-    /// # Errors
-    /// None; the signature is the disk's.
-    pub fn new() -> Result<Self, StoreError> {
+    /// # Panics
+    /// Never: memory refuses nothing.
+    #[must_use]
+    pub fn new() -> Self {
         Self::open(Memory::default())
+            .expect("memory takes every write and an empty one holds nothing damaged")
+    }
+}
+
+impl Default for MemoryStore {
+    fn default() -> Self {
+        Self::new()
     }
 }
 
