@@ -39,7 +39,7 @@ pub struct AppRow {
     pub estimated: bool,
     /// What moved.
     pub flows: Flows,
-    /// What it has after the tick; of an app that ends with the tick, what it had.
+    /// What it has after the tick, when everything has passed on that passes; nothing where the app ended with it.
     pub account: Account,
     /// What passed to `house` after the settlement.
     pub passed: Passed,
@@ -48,7 +48,7 @@ pub struct AppRow {
 /// What passes to `house` when a capacity is lowered or an app ends.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Passed {
-    /// Of its claim on the battery, inside.
+    /// Of its claim on the battery, inside; part of the tick's `adjusted_down`.
     pub claim: Energy,
     /// Of its part of the solar buffer.
     pub buffer: Energy,
@@ -85,19 +85,24 @@ impl From<&Record> for TickRows {
 
 impl AppRow {
     fn new(record: &Record, app: &AppOutcome) -> Self {
-        let passed = record.outcome.events.iter().find_map(|event| match event {
-            Event::PassedToHouse { app: from, claim, buffer, debt, loan, .. } if *from == app.app => {
-                Some(Passed { claim: *claim, buffer: *buffer, debt: *debt, loan: *loan })
+        let mut passed = Passed::default();
+        for event in &record.outcome.events {
+            if let Event::PassedToHouse { app: from, claim, buffer, debt, loan, .. } = event
+                && *from == app.app
+            {
+                passed.claim += *claim;
+                passed.buffer += *buffer;
+                passed.debt += *debt;
+                passed.loan += *loan;
             }
-            _ => None,
-        });
+        }
         Self {
             id: app.app,
             app: record.app_name(app.app).map_or_else(|| nameless(app.app), |name| name.as_str().to_owned()),
             estimated: app.estimated,
             flows: app.flows,
             account: app.account,
-            passed: passed.unwrap_or_default(),
+            passed,
         }
     }
 }
@@ -140,6 +145,7 @@ impl TickRows {
             self.check_app(row)?;
         }
         self.check_moves()?;
+        self.check_sums()?;
         self.check_meters()?;
         self.check_carbon()
     }
@@ -151,16 +157,15 @@ impl TickRows {
     pub fn check_after(&self, before: &Self) -> Result<(), Difference> {
         self.equal(None, "tick", self.tick.into(), u128::from(before.tick) + 1)?;
         let Some((house, apps)) = self.apps.split_last() else { return Ok(()) };
-        let mut claims = 0;
         for row in apps {
-            claims += self.check_balance(row, before.row(row.id))?;
+            self.check_balance(row, before.row(row.id))?;
         }
         for gone in before.apps.iter().filter(|row| self.row(row.id).is_none()) {
-            let (had, passed) = (u128::from(gone.account.stored.get()), u128::from(gone.passed.claim.get()));
-            self.equal(Some(gone), "claim of the app that is gone", passed, had)?;
+            let left =
+                gone.account.stored.wide() + gone.account.buffered + gone.account.debt + gone.account.loan;
+            self.equal(Some(gone), "what is left to the app that is gone", left.get(), 0)?;
         }
-        self.check_house(house, before)?;
-        self.check_level(claims, house)
+        self.check_house(house, before)
     }
 
     fn row(&self, id: AppId) -> Option<&AppRow> {
@@ -229,13 +234,24 @@ impl TickRows {
             ),
             ("loan_granted of all", wide(|f| f.loan_granted), wide(|f| f.debt_incurred)),
             ("loan_repaid of all", wide(|f| f.loan_repaid), wide(|f| f.debt_repaid)),
-            (
-                "adjusted_down of all",
-                narrow(|f| f.adjusted_down) + self.site.flows.buffer_adjusted.get(),
-                self.site.flows.freed.get(),
-            ),
         ];
         ends.into_iter().try_for_each(|(field, left, right)| self.equal(None, field, left, right))
+    }
+
+    /// What was taken from claims and buffer was freed; what is left of all of them is what is booked of the one real
+    /// battery; debts are loans.
+    fn check_sums(&self) -> Result<(), Difference> {
+        let s = &self.site.flows;
+        let all = |of: fn(&AppRow) -> EnergySum| self.apps.iter().map(of).sum::<EnergySum>().get();
+        let taken = all(|row| row.flows.adjusted_down.wide());
+        let level = (all(|row| row.account.stored.wide()) + s.buffer.get()).saturating_sub(s.deficit.get());
+        let sums = [
+            ("freed", s.freed.get(), taken + s.buffer_adjusted.get()),
+            ("level_booked", s.level_booked.get(), level),
+            ("buffer", s.buffer.get(), all(|row| row.account.buffered.wide())),
+            ("loan of all", all(|row| row.account.loan), all(|row| row.account.debt)),
+        ];
+        sums.into_iter().try_for_each(|(field, left, right)| self.equal(None, field, left, right))
     }
 
     /// What is booked is what the apps did, and meets what the meters said.
@@ -304,22 +320,21 @@ impl TickRows {
         Ok(())
     }
 
-    /// Returns the claim as it was settled. An app that was not there before begins with nothing.
-    fn check_balance(&self, row: &AppRow, before: Option<&AppRow>) -> Result<u128, Difference> {
+    /// An app that was not there before begins with nothing.
+    fn check_balance(&self, row: &AppRow, before: Option<&AppRow>) -> Result<(), Difference> {
         let was = before.map(|row| row.account).unwrap_or_default();
-        let (f, now) = (&row.flows, &row.account);
-        let plus = u128::from(was.stored.get()) + f.battery_in().get();
-        let minus = u128::from(f.charge_loss.get())
-            + f.battery_out().get()
-            + f.discharge_loss.get()
-            + u128::from(f.adjusted_down.get());
-        let stored = self.less(row, "stored", plus, minus)?;
-        self.equal(Some(row), "stored", row.settled_claim(stored), stored)?;
-        let debt = self.less(row, "debt", (was.debt + f.debt_incurred).get(), f.debt_repaid.get())?;
-        self.equal(Some(row), "debt", now.debt.get(), debt)?;
-        let loan = self.less(row, "loan", (was.loan + f.loan_granted).get(), f.loan_repaid.get())?;
-        self.equal(Some(row), "loan", now.loan.get(), loan)?;
-        Ok(stored)
+        let (f, now, passed) = (&row.flows, &row.account, &row.passed);
+        let plus = was.stored.wide() + f.battery_in();
+        let minus = f.battery_out() + f.discharge_loss + f.charge_loss + f.adjusted_down;
+        let balances = [
+            ("stored", now.stored.wide(), plus, minus),
+            ("debt", now.debt, was.debt + f.debt_incurred, f.debt_repaid + passed.debt),
+            ("loan", now.loan, was.loan + f.loan_granted, f.loan_repaid + passed.loan),
+        ];
+        balances.into_iter().try_for_each(|(field, now, plus, minus)| {
+            let due = self.less(row, field, plus.get(), minus.get())?;
+            self.equal(Some(row), field, now.get(), due)
+        })
     }
 
     fn less(&self, row: &AppRow, field: &str, plus: u128, minus: u128) -> Result<u128, Difference> {
@@ -336,47 +351,24 @@ impl TickRows {
     fn check_house(&self, row: &AppRow, before: &Self) -> Result<(), Difference> {
         let (s, f) = (&self.site.flows, &row.flows);
         let was = before.row(row.id).map(|row| row.account).unwrap_or_default();
-        let passed = |of: fn(&Passed) -> u128| self.apps.iter().map(|row| of(&row.passed)).sum::<u128>();
-        let gained = u128::from(was.stored.get())
-            + f.battery_in().get()
-            + (s.netting_gain + s.drift_up + s.freed).get()
-            + passed(|p| p.claim.get().into())
-            + self.deficit_after();
-        let lost = f.battery_out().get()
-            + f.discharge_loss.get()
-            + u128::from(f.charge_loss.get())
-            + (s.conversion_loss + s.drift_down).get()
-            + before.deficit_after();
-        self.equal(Some(row), "stored", u128::from(row.account.stored.get()) + lost, gained)?;
-        let debt = was.debt.get() + f.debt_incurred.get() + passed(|p| p.debt.get());
-        self.equal(Some(row), "debt", row.account.debt.get() + f.debt_repaid.get(), debt)?;
-        let loan = was.loan.get() + f.loan_granted.get() + passed(|p| p.loan.get());
-        self.equal(Some(row), "loan", row.account.loan.get() + f.loan_repaid.get(), loan)
-    }
-
-    /// All claims and the buffer, less the deficit, are what is booked of the one real battery.
-    fn check_level(&self, claims: u128, house: &AppRow) -> Result<(), Difference> {
-        let s = &self.site.flows;
-        let passed: EnergySum = self.apps.iter().map(|row| row.passed.claim).sum();
-        // Before anything passed to it.
-        let own = (house.account.stored.wide() + s.deficit.min(passed)).less(passed);
-        let level = (own + s.buffer).get().saturating_add(claims).saturating_sub(s.deficit.get());
-        self.equal(None, "level_booked", s.level_booked.get(), level)
-    }
-
-    /// The deficit when the next tick begins: claims that pass to `house` reduce it first.
-    fn deficit_after(&self) -> u128 {
-        let passed: EnergySum = self.apps.iter().map(|row| row.passed.claim).sum();
-        self.site.flows.deficit.less(passed).get()
-    }
-}
-
-impl AppRow {
-    /// The claim as it was settled, before anything passed on. An app that ended shows what it had; one whose capacity
-    /// was lowered shows what it kept.
-    fn settled_claim(&self, expected: u128) -> u128 {
-        let (shown, passed) = (u128::from(self.account.stored.get()), u128::from(self.passed.claim.get()));
-        if shown == expected && passed == shown { shown } else { shown + passed }
+        let passed =
+            |of: fn(&Passed) -> EnergySum| self.apps.iter().map(|row| of(&row.passed)).sum::<EnergySum>();
+        let gained = was.stored.wide() + f.battery_in() + s.netting_gain + s.drift_up + s.freed + s.deficit;
+        let lost = f.battery_out()
+            + f.discharge_loss
+            + f.charge_loss
+            + s.conversion_loss
+            + s.drift_down
+            + before.site.flows.deficit;
+        let balances = [
+            ("stored", row.account.stored.wide(), gained, lost),
+            ("debt", row.account.debt, was.debt + f.debt_incurred + passed(|p| p.debt), f.debt_repaid),
+            ("loan", row.account.loan, was.loan + f.loan_granted + passed(|p| p.loan), f.loan_repaid),
+        ];
+        balances.into_iter().try_for_each(|(field, now, plus, minus)| {
+            let due = self.less(row, field, plus.get(), minus.get())?;
+            self.equal(Some(row), field, now.get(), due)
+        })
     }
 }
 
