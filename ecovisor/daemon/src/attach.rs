@@ -5,9 +5,10 @@
 
 use crate::identity::{Credential, Held, Identity, Paths, status_numbers};
 use ecovisor_audit::{Grants, Target};
+use ecovisor_drivers::host::Hierarchies;
 use ecovisor_proto::v1::container_target::Target as Wanted;
 use std::fs;
-use std::path::{Component, Path};
+use std::path::{Component, Path, PathBuf};
 
 /// Why something is not attached.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -124,19 +125,35 @@ fn cgroup(claimant: Claimant<'_>, path: &str, root: &Path) -> Result<Target, Den
             )));
         }
     }
-    let there = root.join(below);
     let no_such = || Denied::NoSuch(format!("there is no cgroup {path:?}"));
-    let real = fs::canonicalize(&there).map_err(|_| no_such())?;
-    let real_root = fs::canonicalize(root).map_err(|_| no_such())?;
-    if real != real_root.join(below) {
-        return Err(Denied::NotOwned(format!("{path:?} leads elsewhere: give the path without links")));
+    let mut is_there = false;
+    for tree in trees(root) {
+        let there = tree.join(below);
+        let Ok(real) = fs::canonicalize(&there) else { continue };
+        let real_tree = fs::canonicalize(&tree).map_err(|_| no_such())?;
+        if real != real_tree.join(below) {
+            return Err(Denied::NotOwned(format!("{path:?} leads elsewhere: give the path without links")));
+        }
+        // In a cgroup file system every directory is a cgroup, and each has this file.
+        is_there |= there.join("cgroup.procs").exists();
     }
-    // In a cgroup file system every directory is a cgroup, and each has this file.
-    if !there.join("cgroup.procs").exists() {
+    if !is_there {
         return Err(no_such());
     }
     let below: Vec<&str> = below.iter().filter_map(|part| part.to_str()).collect();
     Ok(Target::Cgroup(below.join("/")))
+}
+
+/// Where a cgroup's name is looked up: below the root on v2; where v1 is mounted, in each tree that meters, caps or
+/// freezes, since one name stands for the workload in all of them.
+fn trees(root: &Path) -> Vec<PathBuf> {
+    let found = Hierarchies::detect(root).into_iter();
+    let trees = found.flat_map(|of| [of.unified, of.cpu, of.cpuacct, of.freezer]).flatten();
+    let mut trees: Vec<PathBuf> = trees.collect();
+    if trees.is_empty() {
+        trees.push(root.to_path_buf());
+    }
+    trees
 }
 
 fn device(
@@ -276,6 +293,24 @@ mod tests {
         assert!(not_owned(machine.app(machine.cgroup("web/link"))));
         let operator = claim(Claimant::Operator, machine.cgroup("web/link"), &machine.paths);
         assert!(not_owned(operator));
+    }
+
+    #[test]
+    fn where_v1_is_mounted_a_cgroup_is_found_in_its_trees_and_no_link_in_any_is_followed() {
+        let machine = machine("1000");
+        for tree in ["cpu", "cpuacct"] {
+            for below in ["", "web/v1", "other"] {
+                let cgroup = machine.paths.cgroup_root.join(tree).join(below);
+                fs::create_dir_all(&cgroup).unwrap();
+                fs::write(cgroup.join("cgroup.procs"), "").unwrap();
+            }
+        }
+        assert_eq!(machine.app(machine.cgroup("web/v1")), Ok(Target::Cgroup("web/v1".into())));
+        // A tree's own name is no part of a cgroup's.
+        let with_tree = claim(Claimant::Operator, machine.cgroup("cpu/web/v1"), &machine.paths);
+        assert!(matches!(with_tree, Err(Denied::NoSuch(_))), "{with_tree:?}");
+        symlink("../other", machine.paths.cgroup_root.join("cpuacct/web/v2")).unwrap();
+        assert!(not_owned(machine.app(machine.cgroup("web/v2"))));
     }
 
     #[test]
