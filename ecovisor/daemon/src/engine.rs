@@ -23,7 +23,7 @@ use crate::trail::{Trail, TrailEntry, TrailOutcome};
 use ecovisor_audit::journal::{Entry, Grants, Note, Target};
 use ecovisor_audit::{Applied, Record, Snapshot};
 use ecovisor_core::{Accepted, AppId, Command, ContainerId, Outcome, Refusal};
-use ecovisor_units::Millis;
+use ecovisor_units::{Millis, Power};
 use handle::{
     Answer, AskError, Asked, Engine, LoadedConfig, Mode, Question, QUESTIONS_MAX, Reply, TICKS_BEHIND_MAX, Totals, View,
     Workload,
@@ -586,15 +586,29 @@ impl Runner {
         };
         let app = accepted.app.or(subject(&command));
         let notes = grants.zip(app).map(|(grants, app)| Entry::Note(Note::Grants { app, grants }));
-        let lower = lowered_cap(&command);
+        let capped = capped_container(&command);
         let answered = self.commit_command(command, notes.into_iter().collect())?;
-        if let (Ok(_), Some((container, cap))) = (&answered, lower) {
-            let in_force = self.state.site.cap_in_force(container);
-            if in_force.is_none_or(|(in_force, _)| cap < in_force) {
-                self.plant.cap_at_once(container, cap);
-            }
+        if let (Ok(_), Some(container)) = (&answered, capped) {
+            self.cap_at_once(container);
         }
         Ok(answered.map(|accepted| self.answered(accepted)).map_err(AskError::from))
+    }
+
+    /// Writes a container's cap to its actuator before the tick in which it holds: its wish, lowered to what the app's
+    /// supply leaves to it as the last tick saw it.
+    fn cap_at_once(&mut self, container: ContainerId) {
+        let containers = self.state.site.containers(true);
+        let Some(app) = containers.iter().find(|c| c.id == container).map(|c| c.app) else { return };
+        let own: Vec<_> = containers.iter().filter(|c| c.app == app).collect();
+        let wishes: Vec<Power> = own.iter().map(|c| c.wish()).collect();
+        let supplies = self.outcome.iter().flat_map(|outcome| outcome.apps.iter());
+        let supply = supplies.filter(|a| a.app == app && app != AppId::HOUSE).map(|a| a.supply).next();
+        let caps = ecovisor_core::cap::fit(&wishes, supply.unwrap_or(Power::MAX));
+        let caps: Vec<(ContainerId, Power, Power)> =
+            own.iter().zip(caps).map(|(c, cap)| (c.id, cap, c.ceiling)).filter(|(id, _, _)| *id == container).collect();
+        for (id, cap, ceiling) in caps {
+            self.plant.cap_at_once(id, (cap < ceiling).then_some(cap));
+        }
     }
 
     /// Moves the state by a command with its notes; they are journaled before anybody is told.
@@ -704,10 +718,13 @@ fn subject(command: &Command) -> Option<AppId> {
     }
 }
 
-/// A cap that a command sets.
-fn lowered_cap(command: &Command) -> Option<(ContainerId, ecovisor_units::Power)> {
+/// The container whose cap a command sets.
+fn capped_container(command: &Command) -> Option<ContainerId> {
     match command {
-        Command::SetContainerCap { container, cap: Some(cap), .. } => Some((*container, *cap)),
+        Command::SetContainerCap { container, .. } => Some(*container),
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -86,9 +86,9 @@ impl Plant {
         }
     }
 
-    /// Lowers a container's cap at once; raising one waits for the tick that says what supply there is.
-    pub fn cap_at_once(&mut self, container: ContainerId, cap: Power) {
-        self.host.cap(container, Some(cap), false);
+    /// Writes a container's cap at once; `None` lifts it.
+    pub fn cap_at_once(&mut self, container: ContainerId, cap: Option<Power>) {
+        self.host.cap(container, cap, false);
     }
 
     /// Begins to meter a workload. Returns the most it can draw, and why it cannot be capped where it cannot.

@@ -213,6 +213,10 @@ impl Host {
             Body::Real { .. } => Ok(()),
         };
         if let Err(error) = done {
+            if matches!(error, ApplyError::Gone { .. }) {
+                // Its processes have ended; the meter says so too.
+                return;
+            }
             tracing::warn!(container = container.get(), %error, "a cap could not be written");
             metered.error = Some(error.to_string());
         }
