@@ -151,7 +151,7 @@ fn inputs(dice: &mut Dice, tick: u32) -> Inputs {
 
 #[test]
 fn the_lives_hold_all_that_the_books_know() {
-    let lives: Vec<Life> = (0..16).map(|seed| life(seed, 60)).collect();
+    let lives: Vec<Life> = (0..100).map(|seed| life(seed, 60)).collect();
     let rows: Vec<crate::TickRows> =
         lives.iter().flat_map(|life| life.records.iter().map(crate::TickRows::from)).collect();
     let never = |fields: &[&'static str], happened: &dyn Fn(&str) -> bool| -> Vec<&'static str> {
