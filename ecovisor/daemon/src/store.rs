@@ -21,7 +21,6 @@ mod sled;
 mod contract;
 
 pub use memory::MemoryStore;
-pub use shelf::Shelved;
 pub use sled::SledStore;
 
 use ecovisor_audit::{Checkpoint, Entry, FrameError, Link, Linked, Record, Snapshot};

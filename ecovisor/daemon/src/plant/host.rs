@@ -2,17 +2,17 @@
 //!
 //! Powers are measured over real time; on a scaled clock they are multiplied by the virtual span.
 
+use super::Span;
 use super::outside::{PlantError, read};
 use super::status::Status;
-use super::Span;
 use crate::clock;
 use crate::config::{Config, IdleChoice, LoadSection};
 use crate::engine::handle::{Device, DeviceRole};
 use ecovisor_audit::journal::Target;
 use ecovisor_core::{ContainerId, Reading};
 use ecovisor_drivers::host::{
-    CappedCgroup, Cgroup, CgroupMeter, CpuTime, Hierarchies, IdleRule, PowerModel, ProcessTree, Share, idle_parts,
-    machine_time, ticks_per_second,
+    CappedCgroup, Cgroup, CgroupMeter, CpuTime, Hierarchies, IdleRule, PowerModel, ProcessTree, Share,
+    idle_parts, machine_time, ticks_per_second,
 };
 use ecovisor_drivers::sim::workload::{Demand, Workload};
 use ecovisor_drivers::trace;
@@ -85,7 +85,8 @@ impl Host {
         let proc = config.host.proc_root.clone();
         let machine = machine_time(&proc, ticks_per_second());
         let cores = machine.as_ref().map_or(1, |machine| machine.cores);
-        let model = PowerModel::new(config.host.idle.0, config.host.peak.0, cores).map_err(|e| refuse(e.to_string()))?;
+        let model = PowerModel::new(config.host.idle.0, config.host.peak.0, cores)
+            .map_err(|e| refuse(e.to_string()))?;
         let loads = config.sim.iter().flat_map(|sim| sim.loads.iter());
         let emulated = loads.map(open_load).collect::<Result<_, _>>()?;
         Ok(Self {
@@ -112,7 +113,8 @@ impl Host {
         match target {
             Target::Emulated(name) => {
                 let load = self.emulated.get(name);
-                load.map(|(_, ceiling)| *ceiling).ok_or_else(|| OpenError::NoSuch(format!("there is no [[sim.load]] {name}")))
+                load.map(|(_, ceiling)| *ceiling)
+                    .ok_or_else(|| OpenError::NoSuch(format!("there is no [[sim.load]] {name}")))
             }
             Target::Cgroup(_) | Target::ProcessTree { .. } => Ok(self.model.peak()),
             Target::Gpu(_) | Target::Tpu(_) | Target::Lxc(_) => Err(not_metered(target)),
@@ -125,14 +127,18 @@ impl Host {
     /// Where it does not exist, may not be seen, or is metered already.
     pub fn attach(&mut self, container: ContainerId, target: &Target) -> Result<Option<String>, OpenError> {
         if self.containers.values().any(|metered| metered.target == *target) {
-            return Err(OpenError::Taken(format!("{} is attached already: a workload has one owner", shown(target))));
+            return Err(OpenError::Taken(format!(
+                "{} is attached already: a workload has one owner",
+                shown(target)
+            )));
         }
         let (body, metered_only) = match target {
             Target::Cgroup(path) => self.open_cgroup(path)?,
             Target::ProcessTree { pid, start_ticks } => self.open_tree(*pid, *start_ticks)?,
             Target::Emulated(name) => {
                 let load = self.emulated.get(name);
-                let (demand, _) = load.ok_or_else(|| OpenError::NoSuch(format!("there is no [[sim.load]] {name}")))?;
+                let (demand, _) =
+                    load.ok_or_else(|| OpenError::NoSuch(format!("there is no [[sim.load]] {name}")))?;
                 (Body::Emulated(Workload::new(demand.clone())), None)
             }
             Target::Gpu(_) | Target::Tpu(_) | Target::Lxc(_) => return Err(not_metered(target)),
@@ -156,12 +162,14 @@ impl Host {
 
     fn open_tree(&self, pid: u32, start_ticks: u64) -> Result<(Body, Option<String>), OpenError> {
         let gone = |why: String| OpenError::NoSuch(format!("process {pid}: {why}"));
-        let mut tree = ProcessTree::new(&self.proc, pid, ticks_per_second()).map_err(|e| gone(e.to_string()))?;
+        let mut tree =
+            ProcessTree::new(&self.proc, pid, ticks_per_second()).map_err(|e| gone(e.to_string()))?;
         if tree.started() != start_ticks {
             return Err(gone("is another one by now".to_owned()));
         }
         let before = tree.cpu_time().ok();
-        let why = "a process tree has no quota of its own: start it with `ecoctl run`, or attach a cgroup".to_owned();
+        let why = "a process tree has no quota of its own: start it with `ecoctl run`, or attach a cgroup"
+            .to_owned();
         Ok((Body::Real { meter: Box::new(tree), before, cap: None }, Some(why)))
     }
 
@@ -242,7 +250,9 @@ impl Host {
                 Body::Emulated(workload) => {
                     emulated.push((id, Some(Reading::now(workload.draw(span.wall_ms, span.length)))));
                 }
-                Body::Real { meter, before, .. } => used.push((id, grown(meter.as_mut(), before, &self.model))),
+                Body::Real { meter, before, .. } => {
+                    used.push((id, grown(meter.as_mut(), before, &self.model)))
+                }
             }
         }
         let shares: Vec<Share> = used.iter().map(|(id, result)| self.share(*id, result)).collect();
@@ -268,7 +278,9 @@ impl Host {
     pub fn measure_absence(&mut self, span: Span) -> Vec<(ContainerId, Option<Reading<Energy>>)> {
         let mut all = Vec::new();
         for (&id, metered) in &mut self.containers {
-            if let (Target::Cgroup(_), Body::Real { meter, before, .. }) = (&metered.target, &mut metered.body) {
+            if let (Target::Cgroup(_), Body::Real { meter, before, .. }) =
+                (&metered.target, &mut metered.body)
+            {
                 let active = grown(meter.as_mut(), before, &self.model).ok();
                 all.push((id, active.map(|(active, _)| Reading::now(scaled(active, span)))));
             }
@@ -358,7 +370,8 @@ fn open_load(load: &LoadSection) -> Result<(String, (Demand, Power)), PlantError
         (Some(power), _) => (Demand::Steady(power.0), power.0),
         (None, Some(path)) => {
             let bytes = read("sim.load.file", path)?;
-            let refuse = |e: trace::TraceError| PlantError::Content { field: "sim.load.file", why: e.to_string() };
+            let refuse =
+                |e: trace::TraceError| PlantError::Content { field: "sim.load.file", why: e.to_string() };
             let trace = trace::power(&path.display().to_string(), &bytes).map_err(refuse)?.repeat_yearly();
             let most = trace.intervals().iter().map(|interval| interval.value).max().unwrap_or(Power::ZERO);
             (Demand::Recorded(trace), most)
@@ -370,7 +383,10 @@ fn open_load(load: &LoadSection) -> Result<(String, (Demand, Power)), PlantError
 }
 
 fn not_metered(target: &Target) -> OpenError {
-    OpenError::NoSuch(format!("{} cannot be metered by this version: attach a cgroup or a process", shown(target)))
+    OpenError::NoSuch(format!(
+        "{} cannot be metered by this version: attach a cgroup or a process",
+        shown(target)
+    ))
 }
 
 /// A target in words.
@@ -383,5 +399,74 @@ pub fn shown(target: &Target) -> String {
         Target::Tpu(index) => format!("TPU {index}"),
         Target::Lxc(name) => format!("LXC container {name}"),
         Target::Emulated(name) => format!("emulated load {name}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn host(more: &str) -> Host {
+        let text = format!("[site]\nname = \"try\"\n[host]\nidle = \"10 W\"\npeak = \"30 W\"\n{more}");
+        Host::open(&Config::parse(&text).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn real_energy_becomes_virtual_energy_by_the_spans() {
+        let span = |length, real_us| Span { wall_ms: 0, length: Millis::new(length), real_us };
+        assert_eq!(scaled(Energy::new(7), span(1_000, 1_000_000)), Energy::new(7));
+        assert_eq!(scaled(Energy::new(7), span(60_000, 1_000_000)), Energy::new(420));
+        assert_eq!(scaled(Energy::new(7), span(60_000, 0)), Energy::ZERO, "no real time, no real energy");
+    }
+
+    #[test]
+    fn a_process_is_metered_but_not_capped_and_says_why() {
+        let mut host = host("");
+        let proc = std::path::Path::new("/proc");
+        let started = ProcessTree::new(proc, std::process::id(), ticks_per_second()).unwrap().started();
+        let target = Target::ProcessTree { pid: std::process::id(), start_ticks: started };
+        let why = host.attach(ContainerId::new(1), &target).unwrap().unwrap();
+        assert!(why.contains("ecoctl run"), "{why}");
+        let again = host.attach(ContainerId::new(2), &target).unwrap_err();
+        assert!(matches!(again, OpenError::Taken(_)), "{again}");
+        let used = host.measure(Span { wall_ms: 0, length: Millis::new(1_000), real_us: 1_000_000 });
+        assert!(used.containers[0].1.is_some());
+        assert!(used.whole >= Power::from_watts(10).over(Millis::new(1_000)), "idle power is always there");
+    }
+
+    #[test]
+    fn a_pid_that_is_another_process_by_now_is_refused() {
+        let target = Target::ProcessTree { pid: std::process::id(), start_ticks: 1 };
+        let refused = host("").attach(ContainerId::new(1), &target).unwrap_err();
+        assert!(refused.to_string().contains("another one by now"), "{refused}");
+    }
+
+    #[test]
+    fn what_this_version_cannot_meter_is_refused_by_name() {
+        for (target, name) in [
+            (Target::Gpu(0), "GPU 0"),
+            (Target::Tpu(1), "TPU 1"),
+            (Target::Lxc("a".to_owned()), "LXC container a"),
+        ] {
+            let refused = host("").ceiling(&target).unwrap_err();
+            assert!(refused.to_string().starts_with(name), "{refused}");
+        }
+    }
+
+    #[test]
+    fn an_emulated_load_stands_still_when_frozen() {
+        let apps =
+            "[[app]]\nname = \"web\"\n[sim]\n[[sim.load]]\napp = \"web\"\nname = \"a\"\npower = \"5 W\"\n";
+        let (mut host, id) = (host(apps), ContainerId::new(1));
+        host.attach(id, &Target::Emulated("web/a".to_owned())).unwrap();
+        let span = Span { wall_ms: 0, length: Millis::new(1_000), real_us: 0 };
+        let mut drawn = |cap, frozen| {
+            host.cap(id, cap, frozen);
+            host.measure(span).containers[0].1.unwrap().value
+        };
+        assert_eq!(drawn(None, false), Energy::from_joules(5));
+        assert_eq!(drawn(Some(Power::from_watts(2)), false), Energy::from_joules(2));
+        assert_eq!(drawn(None, true), Energy::ZERO);
+        assert_eq!(drawn(None, false), Energy::from_joules(5));
     }
 }

@@ -2,7 +2,9 @@
 
 use super::Span;
 use super::status::Status;
-use crate::config::{CarbonSection, Config, FaultChoice, FaultSection, MeterChoice, OutageSection, SimSection, SkyChoice};
+use crate::config::{
+    CarbonSection, Config, FaultChoice, FaultSection, MeterChoice, OutageSection, SimSection, SkyChoice,
+};
 use crate::engine::handle::{Device, DeviceRole};
 use ecovisor_core::{BatteryOrder, Orders, Reading, Readings};
 use ecovisor_drivers::data::{self, Place};
@@ -61,7 +63,10 @@ pub struct Ahead {
 
 impl std::fmt::Debug for Ahead {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Ahead").field("solar", &self.solar.is_some()).field("carbon", &self.carbon.is_some()).finish()
+        f.debug_struct("Ahead")
+            .field("solar", &self.solar.is_some())
+            .field("carbon", &self.carbon.is_some())
+            .finish()
     }
 }
 
@@ -141,12 +146,16 @@ impl Outside {
             grid,
             outages: sim.map(|sim| sim.outages.clone()).unwrap_or_default(),
             site_time: Millis::ZERO,
-            solar_status: solar.as_ref().map(|_| Status::new("solar", "sim", &[DeviceRole::Solar, DeviceRole::Curtailment])),
+            solar_status: solar
+                .as_ref()
+                .map(|_| Status::new("solar", "sim", &[DeviceRole::Solar, DeviceRole::Curtailment])),
             battery_status: battery.map(|_| Status::new("battery", "sim", &[DeviceRole::Storage])),
             grid_status: (sim.is_some() && config.grid.is_some())
                 .then(|| Status::new("grid", "sim", &[DeviceRole::GridMeter])),
             load_status: sim.map(|_| Status::new("load", "sim", &[DeviceRole::LoadMeter])),
-            carbon_status: carbon.as_ref().map(|_| Status::new("carbon", "trace", &[DeviceRole::CarbonSignal])),
+            carbon_status: carbon
+                .as_ref()
+                .map(|_| Status::new("carbon", "trace", &[DeviceRole::CarbonSignal])),
             ahead: Ahead { solar, carbon },
         };
         if let Some(sim) = sim {
@@ -215,7 +224,8 @@ impl Outside {
             readings.battery_in = reading(Meter::BatteryIn, None);
             readings.battery_out = reading(Meter::BatteryOut, None);
             let level = reading(Meter::BatteryLevel, Some(&mut self.battery_status));
-            readings.battery_level = level.map(|level| Reading { value: level.value.less(battery.floor), ..level });
+            readings.battery_level =
+                level.map(|level| Reading { value: level.value.less(battery.floor), ..level });
         }
         readings.grid_import = reading(Meter::GridImport, Some(&mut self.grid_status));
         readings.grid_export = reading(Meter::GridExport, None);
@@ -251,7 +261,13 @@ impl Outside {
     /// The devices as they are.
     #[must_use]
     pub fn devices(&self) -> Vec<Device> {
-        let all = [&self.solar_status, &self.battery_status, &self.grid_status, &self.load_status, &self.carbon_status];
+        let all = [
+            &self.solar_status,
+            &self.battery_status,
+            &self.grid_status,
+            &self.load_status,
+            &self.carbon_status,
+        ];
         all.into_iter().flatten().map(Status::device).collect()
     }
 }
@@ -279,7 +295,8 @@ fn open_carbon(carbon: &CarbonSection) -> Result<Trace<CarbonIntensity>, PlantEr
             trace::carbon(&path.display().to_string(), &bytes).map_err(|e| content("carbon.file", e))?
         }
         (None, Some(zone)) => {
-            let text = data::carbon(zone).ok_or_else(|| content("carbon.zone", format!("`{zone}` is not built in")))?;
+            let text = data::carbon(zone)
+                .ok_or_else(|| content("carbon.zone", format!("`{zone}` is not built in")))?;
             trace::carbon(zone, text.as_bytes()).map_err(|e| content("carbon.zone", e))?
         }
         (None, None) => return Err(content("carbon", "give either zone or file")),
@@ -290,7 +307,11 @@ fn open_carbon(carbon: &CarbonSection) -> Result<Trace<CarbonIntensity>, PlantEr
 /// The year whose calendar the typical year is laid on; it has no leap day, as the typical year has none.
 const TYPICAL_YEAR: i16 = 2022;
 
-fn open_sky(config: &Config, sim: &SimSection, peak: Power) -> Result<Arc<dyn SolarSource + Sync>, PlantError> {
+fn open_sky(
+    config: &Config,
+    sim: &SimSection,
+    peak: Power,
+) -> Result<Arc<dyn SolarSource + Sync>, PlantError> {
     let station = data::station(&sim.station).ok_or_else(|| content("sim.station", "is not built in"))?;
     let zone = config.carbon.as_ref().and_then(|carbon| carbon.zone.as_deref()).and_then(data::zone);
     let home = zone.map_or(station.place, |zone| zone.place);
@@ -358,5 +379,87 @@ fn fault(section: &FaultSection) -> Fault {
         },
         from: section.from.0,
         to: section.to.0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Noon of midsummer over Germany, in ms since the Unix epoch.
+    const NOON_MS: u64 = 1_655_809_200_000;
+
+    fn site(more: &str) -> Outside {
+        let text = format!(
+            "[site]\nname = \"try\"\n[solar]\npeak = \"300 W\"\n[battery]\ncapacity = \"1000 Wh\"\nfloor = \"300 Wh\"\n\
+             charge_limit = \"500 W\"\ndischarge_limit = \"500 W\"\n[grid]\nimport_limit = \"500 W\"\n\
+             [carbon]\nzone = \"DE\"\n[host]\nidle = \"10 W\"\npeak = \"20 W\"\n[sim]\nbattery_level = \"50 %\"\n{more}"
+        );
+        Outside::open(&Config::parse(&text).unwrap()).unwrap()
+    }
+
+    fn minute(outside: &mut Outside, nth: u64) -> Seen {
+        let wall_ms = NOON_MS + nth * 60_000;
+        let span = Span { wall_ms, length: Millis::from_secs(60), real_us: 0 };
+        outside.advance(span, Energy::from_joules(60), wall_ms)
+    }
+
+    #[test]
+    fn the_level_is_what_lies_above_the_floor() {
+        let seen = minute(&mut site(""), 0);
+        let level = seen.readings.battery_level.unwrap();
+        assert_eq!(level.value, Energy::from_watt_hours(350));
+        assert!(!seen.grid_lost);
+        assert!(seen.readings.solar.unwrap().value > Energy::ZERO, "the sun shines at noon");
+        let grams = seen.readings.intensity.unwrap().value.get() / 1_000;
+        assert!((100..1_000).contains(&grams), "{grams} g/kWh");
+    }
+
+    #[test]
+    fn an_order_is_obeyed_in_the_next_tick_until_its_lease_ends() {
+        let mut outside = site("");
+        let charge = BatteryOrder::Charge(Power::from_watts(120));
+        outside.apply(&Orders { battery: charge, lease: Millis::from_secs(90), ..Orders::default() });
+        let into = |seen: Seen| seen.readings.battery_in.unwrap().value;
+        assert_eq!(into(minute(&mut outside, 0)), Energy::from_joules(7_200));
+        assert_eq!(into(minute(&mut outside, 1)), Energy::from_joules(3_600));
+        assert_eq!(into(minute(&mut outside, 2)), Energy::ZERO);
+    }
+
+    #[test]
+    fn a_site_goes_on_with_the_level_that_it_had() {
+        let mut outside = site("");
+        outside.resume(Energy::from_watt_hours(10));
+        assert_eq!(
+            minute(&mut outside, 0).readings.battery_level.unwrap().value,
+            Energy::from_watt_hours(10)
+        );
+    }
+
+    #[test]
+    fn an_outage_takes_the_grid_away_for_its_time() {
+        let mut outside = site("[[sim.outage]]\nfrom = \"1 min\"\nto = \"2 min\"\n");
+        let lost: Vec<bool> = (0..3).map(|nth| minute(&mut outside, nth).grid_lost).collect();
+        assert_eq!(lost, [false, true, false]);
+    }
+
+    #[test]
+    fn a_silent_meter_is_no_reading_and_afterwards_its_count_is_spread_evenly() {
+        let fault = "[[sim.fault]]\nmeter = \"load\"\nkind = \"silence\"\nfrom = \"1 min\"\nto = \"2 min\"\n";
+        let mut outside = site(fault);
+        let loads: Vec<_> =
+            (0..3).map(|nth| minute(&mut outside, nth).readings.load.map(|r| r.value)).collect();
+        let joules = |joules| Some(Energy::from_joules(joules));
+        assert_eq!(loads, [joules(60), None, joules(60)]);
+        let load = outside.devices().into_iter().find(|device| device.name == "load").unwrap();
+        assert_eq!((load.reads, load.failed_reads), (3, 1));
+    }
+
+    #[test]
+    fn a_reading_of_more_than_the_tick_is_spread_and_a_level_is_not() {
+        let read = Ok(Sample { value: Energy::new(300), age: Millis::ZERO });
+        let (long, tick) = (Millis::new(30), Millis::new(10));
+        let value = |is_level| of_span(&read, long, tick, is_level).unwrap().value;
+        assert_eq!((value(false), value(true)), (Energy::new(100), Energy::new(300)));
     }
 }
