@@ -6,7 +6,9 @@ use ecovisor_audit::journal::Grants;
 use ecovisor_core::battery::Conversion;
 use ecovisor_core::freshness::Patience;
 use ecovisor_core::site::{GridConnection, SiteBattery};
-use ecovisor_core::{AppName, AppPolicy, BatteryShare, Command, Efficiency, Rules, Share, Shortfall, Site, SolarRule};
+use ecovisor_core::{
+    AppName, AppPolicy, BatteryShare, Command, Efficiency, Rules, Share, Shortfall, Site, SolarRule,
+};
 use ecovisor_units::{Energy, Millis, Power, Ppm};
 use std::path::{Path, PathBuf};
 
@@ -54,7 +56,10 @@ impl Config {
     /// Everything that can be known without opening anything: rules hold, shares fit, names are names.
     fn check(&self) -> Result<(), InvalidConfig> {
         if AppName::new(&self.site.name).is_none() {
-            return Err(invalid("site.name", format!("`{}` is not 1 to 63 of a-z, 0-9 and -", self.site.name)));
+            return Err(invalid(
+                "site.name",
+                format!("`{}` is not 1 to 63 of a-z, 0-9 and -", self.site.name),
+            ));
         }
         if self.host.peak.0 < self.host.idle.0 {
             let (peak, idle) = (self.host.peak, self.host.idle);
@@ -81,9 +86,12 @@ impl Config {
         }
         if let Some(carbon) = &self.carbon {
             match (&carbon.zone, &carbon.file) {
-                (Some(_), Some(_)) | (None, None) => return Err(invalid("carbon", "give either zone or file")),
+                (Some(_), Some(_)) | (None, None) => {
+                    return Err(invalid("carbon", "give either zone or file"));
+                }
                 (Some(zone), None) if ecovisor_drivers::data::zone(zone).is_none() => {
-                    let known: Vec<&str> = ecovisor_drivers::data::ZONES.iter().map(|zone| zone.key).collect();
+                    let known: Vec<&str> =
+                        ecovisor_drivers::data::ZONES.iter().map(|zone| zone.key).collect();
                     return Err(invalid("carbon.zone", format!("`{zone}` is none of {}", known.join(", "))));
                 }
                 (Some(_), None) | (None, Some(_)) => {}
@@ -91,7 +99,8 @@ impl Config {
         }
         let Some(sim) = &self.sim else { return Ok(()) };
         if ecovisor_drivers::data::station(&sim.station).is_none() {
-            let known: Vec<&str> = ecovisor_drivers::data::STATIONS.iter().map(|station| station.key).collect();
+            let known: Vec<&str> =
+                ecovisor_drivers::data::STATIONS.iter().map(|station| station.key).collect();
             return Err(invalid("sim.station", format!("`{}` is none of {}", sim.station, known.join(", "))));
         }
         let within = |figure: Option<f64>, most: f64| figure.is_none_or(|f| f.is_finite() && f.abs() <= most);
@@ -106,16 +115,23 @@ impl Config {
                 return Err(invalid(format!("sim.load[{i}]"), "give either power or file"));
             }
             if self.apps.iter().all(|app| app.name != load.app) {
-                return Err(invalid(format!("sim.load[{i}].app"), format!("there is no [[app]] `{}`", load.app)));
+                return Err(invalid(
+                    format!("sim.load[{i}].app"),
+                    format!("there is no [[app]] `{}`", load.app),
+                ));
             }
             if ecovisor_core::ContainerName::new(&load.name).is_none() {
-                let why = format!("`{}` is not 1 to 128 printable characters without / and spaces", load.name);
+                let why =
+                    format!("`{}` is not 1 to 128 printable characters without / and spaces", load.name);
                 return Err(invalid(format!("sim.load[{i}].name"), why));
             }
         }
         for (i, fault) in sim.faults.iter().enumerate() {
             if fault.to <= fault.from {
-                return Err(invalid(format!("sim.fault[{i}].to"), format!("{} is not after from, {}", fault.to, fault.from)));
+                return Err(invalid(
+                    format!("sim.fault[{i}].to"),
+                    format!("{} is not after from, {}", fault.to, fault.from),
+                ));
             }
         }
         Ok(())
@@ -128,14 +144,17 @@ impl Config {
     pub fn factor(&self) -> Result<u32, InvalidConfig> {
         match (self.clock.kind, self.clock.factor) {
             (ClockChoice::Real, None | Some(1)) => Ok(1),
-            (ClockChoice::Real, Some(factor)) => {
-                Err(invalid("clock.factor", format!("{factor} needs clock.kind = \"scaled\": real hardware runs at 1")))
-            }
+            (ClockChoice::Real, Some(factor)) => Err(invalid(
+                "clock.factor",
+                format!("{factor} needs clock.kind = \"scaled\": real hardware runs at 1"),
+            )),
             (ClockChoice::Scaled, Some(factor)) if (1..=FACTOR_MAX).contains(&factor) => Ok(factor),
             (ClockChoice::Scaled, Some(factor)) => {
                 Err(invalid("clock.factor", format!("{factor} does not lie between 1 and {FACTOR_MAX}")))
             }
-            (ClockChoice::Scaled, None) => Err(invalid("clock.factor", "a scaled clock needs one, such as 60")),
+            (ClockChoice::Scaled, None) => {
+                Err(invalid("clock.factor", "a scaled clock needs one, such as 60"))
+            }
         }
     }
 
@@ -145,7 +164,9 @@ impl Config {
     /// Where it is no RFC 3339 time, or lies before 1970.
     pub fn clock_start_ms(&self) -> Result<Option<u64>, InvalidConfig> {
         let Some(text) = &self.clock.start else { return Ok(None) };
-        let refuse = || invalid("clock.start", format!("`{text}` is no time such as 2022-06-21T12:00:00Z, from 1970 on"));
+        let refuse = || {
+            invalid("clock.start", format!("`{text}` is no time such as 2022-06-21T12:00:00Z, from 1970 on"))
+        };
         let stamp: jiff::Timestamp = text.parse().map_err(|_| refuse())?;
         u64::try_from(stamp.as_millisecond()).map(Some).map_err(|_| refuse())
     }
@@ -183,7 +204,10 @@ impl Config {
                 young: self.readings.young.map_or(Millis::new(tick.get().saturating_mul(2)), |young| young.0),
                 hold_ticks: self.readings.hold_ticks,
             },
-            intensity_worst: self.grid.as_ref().map_or(Rules::default().intensity_worst, |grid| grid.intensity_worst.0),
+            intensity_worst: self
+                .grid
+                .as_ref()
+                .map_or(Rules::default().intensity_worst, |grid| grid.intensity_worst.0),
             // A device falls back to its safe value when the daemon has been silent for this long (promises.md R1).
             order_lease: Millis::from_secs(30).max(Millis::new(tick.get().saturating_mul(3))),
             ..Rules::default()
@@ -195,10 +219,14 @@ impl Config {
     fn site_battery(&self, battery: &super::BatterySection) -> Result<SiteBattery, InvalidConfig> {
         let (capacity, floor) = (battery.capacity.0, battery.floor.0);
         if floor >= capacity {
-            return Err(invalid("battery.floor", format!("{floor} leaves nothing of the capacity, {capacity}")));
+            return Err(invalid(
+                "battery.floor",
+                format!("{floor} leaves nothing of the capacity, {capacity}"),
+            ));
         }
         let efficiency = |field: &str, ppm: Ppm| {
-            Efficiency::new(ppm.get()).ok_or_else(|| invalid(field, "an efficiency lies above 0 % and up to 100 %"))
+            Efficiency::new(ppm.get())
+                .ok_or_else(|| invalid(field, "an efficiency lies above 0 % and up to 100 %"))
         };
         Ok(SiteBattery {
             capacity: capacity - floor,
@@ -251,14 +279,20 @@ impl Places {
         let home = home.unwrap_or(Path::new("/"));
         Self {
             run_dir: xdg_runtime.map_or_else(|| home.join(".ecovisor/run"), |dir| dir.join("ecovisor")),
-            state_dir: xdg_state.map_or_else(|| home.join(".local/state/ecovisor"), |dir| dir.join("ecovisor")),
+            state_dir: xdg_state
+                .map_or_else(|| home.join(".local/state/ecovisor"), |dir| dir.join("ecovisor")),
         }
     }
 }
 
 impl super::AppSection {
     fn setup(&self, i: usize) -> Result<AppSetup, InvalidConfig> {
-        let refuse = || invalid(format!("app[{i}].name"), format!("`{}` is not 1 to 63 of a-z, 0-9 and -, a letter first", self.name));
+        let refuse = || {
+            invalid(
+                format!("app[{i}].name"),
+                format!("`{}` is not 1 to 63 of a-z, 0-9 and -, a letter first", self.name),
+            )
+        };
         let name = AppName::new(&self.name).ok_or_else(refuse)?;
         let share = Share {
             solar_weight: self.solar_weight,
@@ -325,7 +359,10 @@ mod tests {
             ("[carbon]\n", "carbon: give either zone or file"),
             ("[[app]]\nname = \"Web\"\n", "app[0].name: `Web`"),
             ("[[app]]\nname = \"a\"\n[[app]]\nname = \"a\"\n", "app[1] (a): the name is taken"),
-            ("[[app]]\nname = \"a\"\ngrid_limit = \"1 W\"\n", "a grid limit of 1 W exceeds the 0 mW that are free"),
+            (
+                "[[app]]\nname = \"a\"\ngrid_limit = \"1 W\"\n",
+                "a grid limit of 1 W exceeds the 0 mW that are free",
+            ),
             ("[sim]\nlatitude = 91.0\n", "sim.latitude: lies between"),
             ("[sim]\nstation = \"moon\"\n", "sim.station: `moon` is none of greensboro-nc"),
             (
@@ -341,7 +378,9 @@ mod tests {
     #[test]
     fn a_site_with_solar_and_battery_is_buffered_unless_it_says_live() {
         let devices = "[sim]\n[solar]\npeak = \"100 W\"\nRULE[battery]\ncapacity = \"1 kWh\"\nfloor = \"300 Wh\"\ncharge_limit = \"200 W\"\ndischarge_limit = \"1 kW\"\n";
-        let rules = |rule: &str| Config::parse(&format!("{SMALL}{}", devices.replace("RULE", rule))).unwrap().rules().unwrap();
+        let rules = |rule: &str| {
+            Config::parse(&format!("{SMALL}{}", devices.replace("RULE", rule))).unwrap().rules().unwrap()
+        };
         assert_eq!(rules("").solar_rule, SolarRule::Buffered);
         assert_eq!(rules("rule = \"live\"\n").solar_rule, SolarRule::Live { curtailable: true });
         assert_eq!(rules("").battery.unwrap().capacity, Energy::from_watt_hours(700));

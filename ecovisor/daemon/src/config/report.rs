@@ -21,14 +21,24 @@ fn write_report(config: &Config, out: &mut String) -> std::fmt::Result {
         ClockChoice::Real => writeln!(out, "clock     real")?,
         ClockChoice::Scaled => {
             let start = config.clock.start.as_deref().unwrap_or("now");
-            writeln!(out, "clock     scaled, {} times real time, from {start}", config.clock.factor.unwrap_or(1))?;
+            writeln!(
+                out,
+                "clock     scaled, {} times real time, from {start}",
+                config.clock.factor.unwrap_or(1)
+            )?;
         }
     }
     match rules.solar_rule {
         _ if config.solar.is_none() => writeln!(out, "solar     none")?,
-        SolarRule::Buffered => writeln!(out, "solar     {} peak, buffered: apps spend the tick before's", rules.solar_peak)?,
+        SolarRule::Buffered => {
+            writeln!(out, "solar     {} peak, buffered: apps spend the tick before's", rules.solar_peak)?
+        }
         SolarRule::Live { curtailable } => {
-            let inverter = if curtailable { "can be ordered down" } else { "cannot be ordered down: the rest is export" };
+            let inverter = if curtailable {
+                "can be ordered down"
+            } else {
+                "cannot be ordered down: the rest is export"
+            };
             writeln!(out, "solar     {} peak, live; the inverter {inverter}", rules.solar_peak)?;
         }
     }
@@ -75,7 +85,8 @@ fn write_report(config: &Config, out: &mut String) -> std::fmt::Result {
             share.battery.discharge_limit,
             share.grid_limit
         )?;
-        let _ = site.command(&ecovisor_core::Command::CreateApp { name: app.name, share, policy: app.policy });
+        let _ =
+            site.command(&ecovisor_core::Command::CreateApp { name: app.name, share, policy: app.policy });
     }
     let free = site.free();
     writeln!(
@@ -94,7 +105,10 @@ fn notes(config: &Config, out: &mut String) -> std::fmt::Result {
     let mut owners: Vec<Option<u32>> = config.apps.iter().map(|app| app.owner_uid).collect();
     owners.sort_unstable();
     if owners.windows(2).any(|pair| pair[0] == pair[1]) {
-        writeln!(out, "note      apps of one user are kept apart by convention only: give each app an owner_uid of its own")?;
+        writeln!(
+            out,
+            "note      apps of one user are kept apart by convention only: give each app an owner_uid of its own"
+        )?;
     }
     if config.carbon.is_none() && config.grid.is_some() {
         writeln!(out, "note      without a [carbon] source every figure of carbon is estimated")?;
