@@ -33,8 +33,8 @@ Exit codes:
   4  not allowed
   5  not found
   6  verification failed: the ledger does not hold
-`ecoctl run` exits with the code of its command, 128 + the signal that ended it, 126 where it cannot be
-executed and 127 where it is not found.";
+`ecoctl run` exits with the code of its command, 128 + the signal that ended it,
+126 where it cannot be executed, 127 where it is not found.";
 
 impl Kind {
     /// The exit code.

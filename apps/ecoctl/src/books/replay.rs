@@ -3,7 +3,7 @@
 
 use super::rows::{Row, SITE};
 use crate::failure::{Failure, Kind};
-use ecovisor_audit::{Applied, Checkpoint, Link, Linked, Record, Snapshot};
+use ecovisor_audit::{Checkpoint, Difference, Fault, Linked, Record, Verifier};
 use std::collections::BTreeMap;
 
 /// Who a row is about: its tick and account.
@@ -12,12 +12,7 @@ type Key = (u64, String);
 /// A replay under way.
 #[derive(Debug)]
 pub struct Replay {
-    state: Snapshot,
-    link: Link,
-    entries: u64,
-    ticks: u64,
-    first_tick: Option<u64>,
-    last_tick: Option<u64>,
+    verifier: Verifier,
     compared: u64,
     /// First and last tick of which a row was shown.
     shown_ticks: Option<(u64, u64)>,
@@ -54,6 +49,22 @@ fn broken(what: impl std::fmt::Display) -> Failure {
     Failure::new(Kind::Unverified, format!("the ledger does not hold: {what}"))
 }
 
+/// A fault with its tick, app and field, where it has them.
+fn faulty(fault: &Fault) -> Failure {
+    let failure = broken(fault);
+    match fault {
+        Fault::Unlinked { seq } => failure.detail("entry", *seq),
+        Fault::Refused { seq, tick, refusal: _ } => failure.detail("entry", *seq).detail("tick", tick.0),
+        Fault::Broken { tick, broken: _ } | Fault::NoRecord(tick) => failure.detail("tick", tick.0),
+        Fault::Differs(Difference { tick, app, field, left, right }) => failure
+            .detail("tick", *tick)
+            .detail("app", app.as_deref().unwrap_or(SITE))
+            .detail("field", field.as_str())
+            .detail("shown", left.as_str())
+            .detail("recomputed", right.as_str()),
+    }
+}
+
 impl Replay {
     /// From a snapshot; `with_rows` where rows will be shown, and must then be complete.
     ///
@@ -63,12 +74,7 @@ impl Replay {
         let checkpoint =
             Checkpoint::decode(snapshot).map_err(|cause| broken(format!("the snapshot is {cause}")))?;
         Ok(Self {
-            state: checkpoint.snapshot,
-            link: checkpoint.link,
-            entries: 0,
-            ticks: 0,
-            first_tick: None,
-            last_tick: None,
+            verifier: Verifier::new(checkpoint),
             compared: 0,
             shown_ticks: None,
             waiting: with_rows.then(Waiting::default),
@@ -78,41 +84,16 @@ impl Replay {
     /// One journal entry.
     ///
     /// # Errors
-    /// Where it is damaged, does not follow its predecessor, or could not have happened.
+    /// Where it is damaged, does not follow its predecessor, could not have happened, or its books do not add up.
     pub fn entry(&mut self, bytes: &[u8]) -> Result<(), Failure> {
-        self.entries += 1;
-        let at = format!("journal entry {} of this export", self.entries);
-        let linked = Linked::decode(bytes).map_err(|cause| broken(format!("{at} is {cause}")))?;
-        if !linked.follows(self.link) {
-            return Err(broken(format!("{at} does not follow its predecessor: the chain is broken"))
-                .detail("entry", self.entries)
-                .detail("tick", self.last_tick.map_or(0, |tick| tick + 1)));
-        }
-        self.link = linked.link;
-        match self.state.apply(&linked.entry) {
-            Ok(Applied::Settled(record)) => self.settled(&record),
-            Ok(Applied::Accepted(_) | Applied::Noted) => Ok(()),
-            Ok(Applied::Refused(refusal)) => {
-                Err(broken(format!("{at} is a command that the rules refuse: {refusal}"))
-                    .detail("entry", self.entries))
-            }
-            Err(invariant) => {
-                Err(broken(format!("{at} breaks an invariant: {invariant}")).detail("entry", self.entries))
-            }
-        }
-    }
-
-    fn settled(&mut self, record: &Record) -> Result<(), Failure> {
+        let number = self.verifier.report().entries + 1;
+        let linked = Linked::decode(bytes)
+            .map_err(|cause| broken(format!("journal entry {number} of this export is {cause}")))?;
+        let record = self.verifier.entry(&linked).map_err(|fault| faulty(&fault))?;
+        let Some(record) = record.filter(|_| self.waiting.is_some()) else { return Ok(()) };
         let tick = record.outcome.tick.0;
-        self.ticks += 1;
-        self.first_tick.get_or_insert(tick);
-        self.last_tick = Some(tick);
-        if self.waiting.is_none() {
-            return Ok(());
-        }
-        recomputed(record)
-            .into_iter()
-            .try_for_each(|(account, row)| self.meet((tick, account), row, Side::Recomputed))
+        let mut rows = recomputed(&record).into_iter();
+        rows.try_for_each(|(account, row)| self.meet((tick, account), row, Side::Recomputed))
     }
 
     /// One row as it was shown.
@@ -151,14 +132,21 @@ impl Replay {
     /// # Errors
     /// Where rows are left that no entry accounts for, or the head is another one.
     pub fn finish(self, head: Option<&str>) -> Result<Holds, Failure> {
-        let found = self.link.to_string();
+        let report = self.verifier.report();
+        let found = report.head.to_string();
         self.nothing_waits()?;
         if let Some(head) = head.filter(|head| !head.eq_ignore_ascii_case(&found)) {
             return Err(broken(format!("the chain ends with {found}, not with {head}"))
                 .detail("head", found.as_str()));
         }
-        let Self { entries, ticks, first_tick, last_tick, compared, .. } = self;
-        Ok(Holds { entries, ticks, first_tick, last_tick, compared, head: found })
+        Ok(Holds {
+            entries: report.entries,
+            ticks: report.ticks,
+            first_tick: report.range.map(|(first, _)| first.0),
+            last_tick: report.range.map(|(_, last)| last.0),
+            compared: self.compared,
+            head: found,
+        })
     }
 
     /// Entries before the first row lead up to it, and the last ones may not have rows yet; between them every row must

@@ -165,7 +165,7 @@ pub struct Conditions {
     /// The user who owns the app and its socket [default: the daemon's own].
     #[arg(long, value_name = "UID")]
     pub owner_uid: Option<u32>,
-    /// Cgroup under which the app may attach cgroups [default: it may attach none].
+    /// Cgroup under which the app may attach cgroups, such as /sys/fs/cgroup/web [default: it may attach none].
     #[arg(long, value_name = "PATH")]
     pub cgroup_subtree: Option<String>,
     /// Index of a GPU that the app may attach; may be repeated.

@@ -60,7 +60,7 @@ pub struct TargetFlags {
     /// A process and its children.
     #[arg(long)]
     pid: Option<u32>,
-    /// A cgroup, by its path below the cgroup root.
+    /// A cgroup: its absolute path under the cgroup root, or its path from there.
     #[arg(long, value_name = "PATH")]
     cgroup: Option<String>,
     /// A GPU, by its index at the site.
@@ -127,11 +127,16 @@ impl Attach {
 impl TargetFlags {
     fn wire(self) -> Target {
         let Self { pid, cgroup, gpu, tpu, lxc } = self;
-        let cgroup = cgroup.map(Target::CgroupPath);
+        let cgroup = cgroup.map(|path| Target::CgroupPath(absolute(&path)));
         let target =
             pid.map(Target::Pid).or(cgroup).or(gpu.map(Target::GpuIndex)).or(tpu.map(Target::TpuIndex));
         target.or(lxc.map(Target::LxcName)).expect("clap requires one of the group")
     }
+}
+
+/// `web/one` as the wire has it.
+fn absolute(cgroup: &str) -> String {
+    if cgroup.starts_with('/') { cgroup.into() } else { format!("/sys/fs/cgroup/{cgroup}") }
 }
 
 impl Cap {
@@ -249,7 +254,7 @@ fn table(containers: &[(String, wire::Container)]) -> String {
         grid.row(vec![
             app.clone(),
             container.name.clone(),
-            state::target(container.target.as_ref()),
+            state::target_short(container.target.as_ref()),
             format!("{mark}{}", show::power(container.power_mw)),
             show::or(container.cap_mw, show::power, show::NONE),
             show::or(container.effective_cap_mw, show::power, show::NONE),

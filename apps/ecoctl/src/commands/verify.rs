@@ -78,9 +78,11 @@ impl Verify {
                 Piece::Snapshot(_) => {}
             }
         }
-        let replay = match replay {
-            Some(replay) => replay,
-            None => Replay::new(&snapshot, true)?,
+        let Some(replay) = replay else {
+            return Err(Failure::new(
+                Kind::NotFound,
+                "no tick is settled in that range: there is nothing to verify",
+            ));
         };
         said(context.output, &replay.finish(self.head.as_deref())?)
     }

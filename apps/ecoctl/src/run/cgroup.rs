@@ -18,7 +18,10 @@ const PAUSE: Duration = Duration::from_millis(25);
 pub struct Cgroup {
     root: PathBuf,
     below: PathBuf,
+    /// The cgroup itself, in every hierarchy.
     directories: Vec<PathBuf>,
+    /// What had to be made above it, outermost first; what was there already is somebody else's to remove.
+    parents: Vec<PathBuf>,
 }
 
 impl Cgroup {
@@ -32,14 +35,11 @@ impl Cgroup {
             return Err(format!("there are no cgroups at {}", root.display()));
         }
         let below = parent.join(name);
-        let mut made = Self { root: root.to_path_buf(), below, directories: Vec::new() };
+        let mut made = Self { root: root.to_path_buf(), below, directories: Vec::new(), parents: Vec::new() };
         for tree in trees {
-            match tree.make(parent, name) {
-                Ok(directory) => made.directories.push(directory),
-                Err((path, cause)) => {
-                    made.directories.iter().for_each(|directory| drop(std::fs::remove_dir(directory)));
-                    return Err(format!("{}: {cause}", path.display()));
-                }
+            if let Err((path, cause)) = tree.make(parent, name, &mut made) {
+                made.evict();
+                return Err(format!("{}: {cause}", path.display()));
             }
         }
         Ok(made)
@@ -71,17 +71,21 @@ impl Cgroup {
         std::fs::read_to_string(directory.join("cgroup.procs")).map_or(0, |text| text.lines().count())
     }
 
-    /// Removes it, and the app's directory where it was the last in it.
+    /// Removes it, and what was made above it where nothing else lives there.
     ///
     /// # Errors
     /// Why it is still there.
     pub async fn remove(self) -> Result<(), String> {
         for directory in &self.directories {
             remove(directory).await.map_err(|cause| format!("{}: {cause}", directory.display()))?;
-            // Other containers of the app may live beside it.
-            drop(directory.parent().map(std::fs::remove_dir));
         }
+        self.remove_parents();
         Ok(())
+    }
+
+    /// Other containers of the app may live beside it: then they stay.
+    fn remove_parents(&self) {
+        self.parents.iter().rev().for_each(|parent| drop(std::fs::remove_dir(parent)));
     }
 
     /// Moves whoever is in it back to the roots, and removes it: for a program that will not run after all.
@@ -94,6 +98,7 @@ impl Cgroup {
             }
             drop(std::fs::remove_dir(directory));
         }
+        self.remove_parents();
     }
 }
 
@@ -120,19 +125,24 @@ struct Tree {
 }
 
 impl Tree {
-    /// Makes `parent/name`; says where it failed.
-    fn make(&self, parent: &Path, name: &str) -> Result<PathBuf, (PathBuf, io::Error)> {
+    /// Makes `parent/name` and notes in `made` what it made; says where it failed.
+    fn make(&self, parent: &Path, name: &str, made: &mut Cgroup) -> Result<(), (PathBuf, io::Error)> {
         let mut at = self.root.clone();
         for part in parent {
             self.pass_on(&at)?;
             at.push(part);
-            exists(&at)?;
+            match std::fs::create_dir(&at) {
+                Ok(()) => made.parents.push(at.clone()),
+                Err(cause) if cause.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(cause) => return Err((at, cause)),
+            }
         }
         self.pass_on(&at)?;
         at.push(name);
         // A container's own: one that is there already is somebody else's.
         std::fs::create_dir(&at).map_err(|cause| (at.clone(), cause))?;
-        Ok(at)
+        made.directories.push(at);
+        Ok(())
     }
 
     fn pass_on(&self, directory: &Path) -> Result<(), (PathBuf, io::Error)> {
@@ -144,13 +154,6 @@ impl Tree {
             return Ok(());
         }
         std::fs::write(&path, "+cpu").map_err(|cause| (path, cause))
-    }
-}
-
-fn exists(directory: &Path) -> Result<(), (PathBuf, io::Error)> {
-    match std::fs::create_dir(directory) {
-        Err(cause) if cause.kind() != io::ErrorKind::AlreadyExists => Err((directory.to_path_buf(), cause)),
-        _ => Ok(()),
     }
 }
 
@@ -226,7 +229,7 @@ mod tests {
         std::fs::create_dir_all(root.path().join("cpuacct/ecovisor/web/one")).unwrap();
         let why = Cgroup::create(root.path(), Path::new("ecovisor/web"), "one").unwrap_err();
         assert!(why.contains("cpuacct/ecovisor/web/one"), "{why}");
-        assert!(!root.path().join("cpu/ecovisor/web/one").exists());
+        assert!(!root.path().join("cpu/ecovisor").exists(), "what was made above it is gone, too");
         assert!(Cgroup::create(Path::new("/nowhere"), Path::new("a"), "b").is_err());
     }
 }

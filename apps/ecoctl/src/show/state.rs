@@ -54,6 +54,11 @@ pub fn target(target: Option<&wire::ContainerTarget>) -> String {
     }
 }
 
+/// The same, short: cgroups from their root on.
+pub fn target_short(container: Option<&wire::ContainerTarget>) -> String {
+    target(container).replacen("cgroup:/sys/fs/cgroup/", "cgroup:", 1)
+}
+
 /// Quality and age of a reading: `live 200 ms`; nothing where the site has no such device.
 pub fn freshness(freshness: Option<&wire::Freshness>) -> String {
     let Some(wire::Freshness { age_ms, quality: basis }) = freshness else { return String::new() };

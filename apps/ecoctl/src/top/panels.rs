@@ -147,7 +147,7 @@ fn container_cells(container: &wire::Container) -> [Text<'static>; 6] {
         power(container.cap_mw),
         power(container.effective_cap_mw),
         Text::from(format!(" {}", state::capping(kind).replace('_', " "))),
-        Text::from(format!(" {}", state::target(container.target.as_ref()))),
+        Text::from(format!(" {}", state::target_short(container.target.as_ref()))),
     ]
 }
 
