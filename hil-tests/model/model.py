@@ -39,6 +39,24 @@ def split(total, weights):
     return parts
 
 
+def fill(pool, needs, weights):
+    """By weight, whole needs first; the part in the rounds is the exact fraction. [R10]"""
+    got = [0] * len(needs)
+    waiting = [i for i, need in enumerate(needs) if need and weights[i]]
+    while waiting:
+        whole = sum(weights[i] for i in waiting)
+        small = [i for i in waiting if needs[i] * whole <= pool * weights[i]]
+        if not small:
+            for i, part in zip(waiting, split(pool, [weights[i] for i in waiting])):
+                got[i] = part
+            break
+        for i in small:
+            got[i] = needs[i]
+            pool -= needs[i]
+        waiting = [i for i in waiting if i not in small]
+    return got
+
+
 def share_solar(total, apps):
     """By solar weight; all to house (last) where nobody has one."""
     weights = [app["solar_weight"] for app in apps]
@@ -146,6 +164,11 @@ class Tick:
         for flow, load, sun in zip(self.flows, loads, solar):
             flow["load"], flow["solar_in"] = load, sun
         self.open = loads  # load not yet served
+        for flow, app in zip(self.flows, self.apps):  # owed to and by the same pool: both cancel [R6]
+            both = min(app["debt_uj"], app["loan_uj"])
+            flow["debt_repaid"] = both
+            app["debt_uj"] -= both
+            app["loan_uj"] -= both
 
     def serve(self, i, name, energy):
         assert 0 <= energy <= self.open[i]
@@ -167,15 +190,16 @@ class Tick:
         return rest
 
     def repay(self, source, amounts, own):
-        """One split at the terminals, of all that debtors offer, by what each lender is owed, a debtor's own loans
-        included. [R6] What a lender cannot take goes to no other lender. [R7]"""
+        """All that debtors offer at the terminals, by what each lender is owed; what a lender cannot take goes to those that
+        can. [R7]"""
         offered = [min(amount, ceil_div(app["debt_uj"] * MILLION, self.site["charge_ppm"]))
                    for amount, app in zip(amounts, self.apps)]
+        owed = [app["loan_uj"] for app in self.apps]
+        needs = [min(max(0, battery.accepts() - mine), battery.takes_to_grow(loan, mine))
+                 for battery, mine, loan in zip(self.battery, own, owed)]
         taken = arrived = 0
-        for j, part in enumerate(split(sum(offered), [app["loan_uj"] for app in self.apps])):
+        for j, part in enumerate(fill(sum(offered), needs, owed)):
             battery, lender = self.battery[j], self.apps[j]
-            room = max(0, battery.accepts() - own[j])
-            part = min(part, room, battery.takes_to_grow(lender["loan_uj"], own[j]))
             inside = battery.grown(own[j] + part) - battery.grown(own[j])
             battery.put(part)
             self.flows[j]["repaid_in"] += part
@@ -214,9 +238,9 @@ class Tick:
 
     def between(self):
         if self.site["redistribute"]:
-            pool = sum(self.spill)
-            to_load = self.share_out(pool, self.open)
-            to_battery = self.share_out(pool - sum(to_load), [battery.accepts() for battery in self.battery])
+            pool, weights = sum(self.spill), [app["solar_weight"] for app in self.apps]
+            to_load = fill(pool, self.open, weights)
+            to_battery = fill(pool - sum(to_load), [battery.accepts() for battery in self.battery], weights)
             for i in self.all:
                 self.flows[i]["received"] = to_load[i] + to_battery[i]
                 self.serve(i, "received_to_load", to_load[i])
@@ -225,23 +249,6 @@ class Tick:
             self.fall_on_givers("given", sum(to_load) + sum(to_battery))
         if self.site["export"] and self.grid:  # an islanded site may not feed in [R9]
             self.fall_on_givers("exported", sum(self.spill))
-
-    def share_out(self, pool, needs):
-        """By solar weight, whole needs first; the part in the rounds is the exact fraction. [R10]"""
-        got = [0] * len(needs)
-        waiting = [i for i in self.all if needs[i] and self.apps[i]["solar_weight"]]
-        while waiting:
-            whole = sum(self.apps[i]["solar_weight"] for i in waiting)
-            small = [i for i in waiting if needs[i] * whole <= pool * self.apps[i]["solar_weight"]]
-            if not small:
-                for i, part in zip(waiting, split(pool, [self.apps[i]["solar_weight"] for i in waiting])):
-                    got[i] = part
-                break
-            for i in small:
-                got[i] = needs[i]
-                pool -= needs[i]
-            waiting = [i for i in waiting if i not in small]
-        return got
 
     def fall_on_givers(self, name, energy):
         """Pro rata to what is left of the spill, so that the parts of a giver sum to its spill. [R11]"""

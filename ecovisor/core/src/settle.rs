@@ -139,6 +139,7 @@ pub fn settle(
     assert_eq!(terms.len(), accounts.len(), "every app has terms and an account");
     let before = (accounts.to_vec(), *deficit);
     let mut tick = Tick::begin(site, terms, accounts, *deficit);
+    tick.cancel_debts();
     tick.solar_to_load();
     tick.solar_to_batteries();
     tick.give_spill();

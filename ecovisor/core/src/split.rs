@@ -82,19 +82,21 @@ pub fn split_energy(whole: EnergySum, weights: &[EnergySum]) -> Vec<EnergySum> {
     split(whole.get(), weights.iter().map(|w| w.get())).map(EnergySum::new).collect()
 }
 
-/// Divides `whole` by need and weight, as the spill pool is given: who needs no more than its part gets its need in
+/// Divides `whole` by need and weight, as the spill pool is given and lenders are repaid: who needs no more than its part gets its need in
 /// full; this repeats with what is left; then one boundary split among the rest. Weight zero receives nothing.
 /// Returns what each is given, in order.
 ///
 /// Serving somebody in full never makes the others' parts smaller, so whoever needs least for its weight is looked at
 /// first, and once is enough.
 #[must_use]
-pub fn fill(whole: EnergySum, needs: &[Energy], weights: &[u64]) -> Vec<Energy> {
+pub fn fill(whole: EnergySum, needs: &[Energy], weights: &[u128]) -> Vec<Energy> {
     let mut given = alloc::vec![Energy::ZERO; needs.len()];
-    let (need, weight) = (|i: usize| u128::from(needs[i].get()), |i: usize| u128::from(weights[i]));
+    let (need, weight) = (|i: usize| u128::from(needs[i].get()), |i: usize| weights[i]);
     let mut waiting: Vec<usize> =
         (0..needs.len()).filter(|&i| !needs[i].is_zero() && weights[i] > 0).collect();
-    waiting.sort_unstable_by(|&i, &j| (need(i) * weight(j)).cmp(&(need(j) * weight(i))).then(i.cmp(&j)));
+    // need ÷ weight against need ÷ weight, without a division.
+    let before = |i: usize, j: usize| wide_product(need(i), weight(j)).cmp(&wide_product(need(j), weight(i)));
+    waiting.sort_unstable_by(|&i, &j| before(i, j).then(i.cmp(&j)));
     let mut total: u128 = waiting.iter().map(|&i| weight(i)).sum();
     let (mut left, mut served) = (whole.get(), 0);
     for &i in &waiting {
@@ -180,9 +182,9 @@ mod tests {
         #[test]
         fn filling_gives_all_there_is_or_all_that_is_needed(
             whole in 0_u64..10_000,
-            apps in prop::collection::vec((0_u64..1_000, 0_u64..5), 1..20),
+            apps in prop::collection::vec((0_u64..1_000, 0_u128..5), 1..20),
         ) {
-            let (needs, weights): (Vec<u64>, Vec<u64>) = apps.into_iter().unzip();
+            let (needs, weights): (Vec<u64>, Vec<u128>) = apps.into_iter().unzip();
             let given = fill(EnergySum::new(u128::from(whole)), &energies(&needs), &weights);
             let wanted: u64 = needs.iter().zip(&weights).filter(|(_, w)| **w > 0).map(|(n, _)| n).sum();
             prop_assert_eq!(given.iter().map(|e| e.get()).sum::<u64>(), whole.min(wanted));

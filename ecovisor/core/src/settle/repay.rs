@@ -2,16 +2,28 @@
 //!
 //! Debts are kept per app, not per pair: all that debtors repay in one step is offered to all lenders together, pro
 //! rata to what each is owed, within the room and the charge limit that its own charging leaves. What a full lender
-//! cannot take stays owed and stays with the debtors.
+//! cannot take stays owed to it, and goes to lenders that have room: were it left with the debtors, the next thing to
+//! enter their batteries would be divided anew, and solar that spares that entry would mean less repaid and more import.
 
 use super::Tick;
 use crate::battery::bounded;
 use crate::ledger::parts;
-use crate::split::split;
+use crate::split::{fill, split};
 use alloc::vec::Vec;
 use ecovisor_units::{Energy, EnergySum};
 
 impl Tick<'_> {
+    /// What an app owes and what it is owed, it owes to and is owed by the same pool: the two cancel, and nobody is
+    /// debtor and lender at once. Were they kept side by side, an app's own solar would take the room in which others
+    /// repay it and then leave for lenders itself, and the grid would fill what it left.
+    pub(super) fn cancel_debts(&mut self) {
+        for ((flows, debt), loan) in self.flows.iter_mut().zip(&mut self.debt).zip(&mut self.loan) {
+            let both = (*debt).min(*loan);
+            (*debt, *loan) = (*debt - both, *loan - both);
+            (flows.debt_repaid, flows.loan_repaid) = (both, both);
+        }
+    }
+
     /// Repays from `offers` (what each app has on its way into its battery, at the terminals), where each lender keeps
     /// `own` of its acceptance for itself. Returns who paid how much; lenders' flows and all debts are booked here.
     pub(super) fn repay(&mut self, offers: &[Energy], own: &[Energy]) -> Vec<(usize, Energy)> {
@@ -22,31 +34,41 @@ impl Tick<'_> {
         if total.is_zero() {
             return Vec::new();
         }
-        let for_lenders: Vec<u128> = split(total.get(), self.loan.iter().map(|l| l.get())).collect();
-        let (mut taken, mut arrived) = (EnergySum::ZERO, EnergySum::ZERO);
-        for (j, part) in for_lenders.into_iter().enumerate() {
-            let (take, inside) = self.pay_back(j, bounded(part), own[j]);
-            taken += take;
-            arrived += inside;
+        let needs: Vec<Energy> = self.apps().map(|j| self.takes_back(j, own[j])).collect();
+        let weights: Vec<u128> = self.loan.iter().map(|loan| loan.get()).collect();
+        let back = fill(total, &needs, &weights);
+        let taken = back.iter().copied().sum();
+        let mut arrived = EnergySum::ZERO;
+        for (j, (&back, &own)) in back.iter().zip(own).enumerate() {
+            arrived += self.pay_back(j, back, own);
         }
         let paid = parts(taken, &offered);
         self.reduce_debts(arrived, &paid);
         paid.into_iter().enumerate().filter(|(_, paid)| !paid.is_zero()).collect()
     }
 
-    /// Pays up to `part` back to lender `j`, which keeps `own` of its acceptance for itself; returns what it took and what
-    /// of that arrived inside, counted as if its own had come in before.
-    fn pay_back(&mut self, j: usize, part: Energy, own: Energy) -> (Energy, EnergySum) {
+    /// The most that lender `j` takes back at its terminals, where it keeps `own` of its acceptance for itself.
+    fn takes_back(&self, j: usize, own: Energy) -> Energy {
         let conversion = self.site.conversion;
-        let before = self.flows[j].battery_in().get() + u128::from(own.get());
+        let before = self.with_own(j, own);
         let grown = conversion.arriving(before);
         let all_owed = conversion.acceptable(grown + self.loan[j].get()).saturating_sub(before);
-        let take = part.min(self.acceptance(j).less(own)).min(bounded(all_owed));
-        let inside = EnergySum::new(conversion.arriving(before + u128::from(take.get())) - grown);
-        self.flows[j].repaid_in += take;
+        self.acceptance(j).less(own).min(bounded(all_owed))
+    }
+
+    /// Books what lender `j` takes back; returns what arrived inside, counted as if its own had come in before.
+    fn pay_back(&mut self, j: usize, back: Energy, own: Energy) -> EnergySum {
+        let (conversion, before) = (self.site.conversion, self.with_own(j, own));
+        let inside = conversion.arriving(before + u128::from(back.get())) - conversion.arriving(before);
+        let inside = EnergySum::new(inside);
+        self.flows[j].repaid_in += back;
         self.flows[j].loan_repaid += inside;
         self.loan[j] -= inside;
-        (take, inside)
+        inside
+    }
+
+    fn with_own(&self, j: usize, own: Energy) -> u128 {
+        self.flows[j].battery_in().get() + u128::from(own.get())
     }
 
     /// Debts fall by what arrived inside, pro rata to what was paid; where rounding gives a debtor more than it owes,

@@ -61,7 +61,7 @@ impl Tick<'_> {
 
     /// Gives from the pool to loads, then to batteries (to a debtor's lenders first); returns what was given.
     fn redistribute(&mut self, pool: EnergySum) -> EnergySum {
-        let weights: Vec<u64> = self.terms.iter().map(|t| t.weight).collect();
+        let weights: Vec<u128> = self.terms.iter().map(|t| u128::from(t.weight)).collect();
         let to_loads = fill(pool, &self.open, &weights);
         for (i, &received) in to_loads.iter().enumerate() {
             self.open[i] -= received;
