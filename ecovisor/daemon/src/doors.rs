@@ -19,6 +19,11 @@ pub mod gate;
 pub mod tls;
 pub mod unix;
 
+#[cfg(test)]
+mod bench;
+#[cfg(test)]
+mod tests;
+
 use crate::engine::handle::{Engine, View};
 use crate::identity::{Access, Paths};
 use crate::rpc::energy::Energy;
@@ -112,7 +117,7 @@ pub struct Doors {
 }
 
 impl Doors {
-    /// Where TCP listens.
+    /// Where TCP listens: with port 0 in the settings the system chose one.
     #[must_use]
     pub fn tcp(&self) -> Option<SocketAddr> {
         self.tcp
@@ -181,7 +186,8 @@ pub async fn open_audited(
     let behind =
         Behind { engine, history, forecast, denials, paths, access, narration, stop: shutdown.clone() };
     let server = tokio::spawn(serve(behind, ReceiverStream::new(incoming), shutdown));
-    Ok(Doors { server, keepers: tcp_keeper.into_iter().chain([unix_keeper]).collect(), tcp })
+    let keepers = tcp_keeper.into_iter().chain([unix_keeper]).collect();
+    Ok(Doors { server, keepers, tcp })
 }
 
 async fn serve(

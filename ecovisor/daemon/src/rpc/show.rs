@@ -318,7 +318,9 @@ pub fn container(view: &View, paths: &Paths, container: &Container) -> v1::Conta
     let capped = lowered || container.cap.value.is_some();
     v1::Container {
         name: container.name.as_str().to_owned(),
-        target: workload.map(|workload| target(&workload.target, paths)),
+        target: Some(v1::ContainerTarget {
+            target: workload.and_then(|workload| target(&workload.target, paths)),
+        }),
         power_mw: settled.map_or(0, |(span, energy)| energy.mean_power(span).get()),
         energy_uj: workload.map_or(0, |workload| uj(workload.energy)),
         tick_energy_uj: settled.map_or(0, |(_, energy)| energy.get()),
@@ -331,17 +333,16 @@ pub fn container(view: &View, paths: &Paths, container: &Container) -> v1::Conta
 }
 
 /// What stands behind a container; nothing behind an emulated load, which no client could attach.
-fn target(target: &Target, paths: &Paths) -> v1::ContainerTarget {
+fn target(target: &Target, paths: &Paths) -> Option<v1::container_target::Target> {
     use v1::container_target::Target as Wire;
-    let target = match target {
+    match target {
         Target::Cgroup(below) => Some(Wire::CgroupPath(paths.cgroup_root.join(below).display().to_string())),
         Target::ProcessTree { pid, start_ticks: _ } => Some(Wire::Pid(*pid)),
         Target::Gpu(index) => Some(Wire::GpuIndex(*index)),
         Target::Tpu(index) => Some(Wire::TpuIndex(*index)),
         Target::Lxc(name) => Some(Wire::LxcName(name.clone())),
         Target::Emulated(_) => None,
-    };
-    v1::ContainerTarget { target }
+    }
 }
 
 /// The exact product in decimal, and the same in mg.
