@@ -44,6 +44,8 @@ pub enum Target {
     Tpu(u32),
     /// An LXC container, by its name.
     Lxc(String),
+    /// An emulated load of the site's configuration; it cannot be attached.
+    Emulated,
 }
 
 /// Whether the ecovisor can hold to a cap.
@@ -81,19 +83,21 @@ impl Target {
             Self::Gpu(index) => Wire::GpuIndex(*index),
             Self::Tpu(index) => Wire::TpuIndex(*index),
             Self::Lxc(name) => Wire::LxcName(name.clone()),
+            Self::Emulated => return Err(Error::invalid("an emulated load cannot be attached")),
         };
         Ok(v1::ContainerTarget { target: Some(target) })
     }
 
-    fn read(wire: v1::ContainerTarget) -> Result<Self, Error> {
+    fn read(wire: v1::ContainerTarget) -> Self {
         use v1::container_target::Target as Wire;
-        Ok(match present(wire.target, "a container's target")? {
-            Wire::CgroupPath(path) => Self::Cgroup(path.into()),
-            Wire::Pid(pid) => Self::Pid(pid),
-            Wire::GpuIndex(index) => Self::Gpu(index),
-            Wire::TpuIndex(index) => Self::Tpu(index),
-            Wire::LxcName(name) => Self::Lxc(name),
-        })
+        match wire.target {
+            Some(Wire::CgroupPath(path)) => Self::Cgroup(path.into()),
+            Some(Wire::Pid(pid)) => Self::Pid(pid),
+            Some(Wire::GpuIndex(index)) => Self::Gpu(index),
+            Some(Wire::TpuIndex(index)) => Self::Tpu(index),
+            Some(Wire::LxcName(name)) => Self::Lxc(name),
+            None => Self::Emulated,
+        }
     }
 }
 
@@ -123,7 +127,7 @@ impl Container {
         } = wire;
         Ok(Self {
             name,
-            target: Target::read(present(target, "a container's target")?)?,
+            target: Target::read(present(target, "a container's target")?),
             power: Power::new(power_mw),
             energy: Energy::new(energy_uj),
             tick_energy: Energy::new(tick_energy_uj),
