@@ -25,7 +25,15 @@ pub fn bars((app, buckets): &AppUsage) -> String {
 fn line(bucket: &wire::UsageBucket, longest_mw: u64) -> String {
     let power = show::mean(bucket.load_uj, bucket.settled_ms);
     let bar = stacked(&sources(bucket), bucket.settled_ms, longest_mw);
-    format!("{} │{bar:WIDTH$}│ {power:>8}", crate::time::show_axis(bucket.start_ms))
+    format!("{} │{bar:WIDTH$}│ {power:>8}", axis(bucket))
+}
+
+/// Buckets shorter than a minute need their seconds, longer ones their day.
+fn axis(bucket: &wire::UsageBucket) -> String {
+    match bucket.length_ms {
+        0..60_000 => format!("{:>11}", crate::time::show_clock(bucket.start_ms)),
+        _ => crate::time::show_axis(bucket.start_ms),
+    }
 }
 
 /// Energies in the order of [`SOURCES`].
