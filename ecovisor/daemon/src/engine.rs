@@ -8,7 +8,10 @@
 //! Everything that moves the state goes through [`Snapshot::apply`] and is in the journal before anybody is told. The
 //! record of a tick is committed with the entries of the next, since replaying the journal makes it again.
 
+mod answer;
+mod counters;
 pub mod handle;
+mod lockstep;
 mod recover;
 mod reload;
 
@@ -20,14 +23,11 @@ use crate::metrics::Metrics;
 use crate::plant::{Plant, Span};
 use crate::store::{Batch, Store};
 use crate::trail::{Trail, TrailEntry, TrailOutcome};
-use ecovisor_audit::journal::{Entry, Grants, Note, Target};
+use ecovisor_audit::journal::{Entry, Target};
 use ecovisor_audit::{Applied, Record, Snapshot};
 use ecovisor_core::{Accepted, AppId, Command, ContainerId, Outcome, Refusal};
-use ecovisor_units::{Millis, Power};
-use handle::{
-    Answer, AskError, Asked, Engine, LoadedConfig, Mode, Question, QUESTIONS_MAX, Reply, TICKS_BEHIND_MAX, Totals, View,
-    Workload,
-};
+use ecovisor_units::Millis;
+use handle::{Asked, Engine, LoadedConfig, Mode, QUESTIONS_MAX, TICKS_BEHIND_MAX, Totals, View, Workload};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -35,12 +35,6 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{broadcast, mpsc, watch};
 use tokio_util::sync::CancellationToken;
-
-/// Questions answered with one commit.
-const BATCH_MAX: usize = 64;
-
-/// How long a lock-step participant may take over a tick, in real time, before the site goes on without it.
-const LOCKSTEP_PATIENCE: Duration = Duration::from_secs(60);
 
 /// All that the engine is made of.
 pub struct Parts {
@@ -73,8 +67,6 @@ pub struct Parts {
     /// For tests of the process's end: the tick at which the loop fails.
     pub fail_at_tick: Option<u64>,
 }
-
-type ReplyTo = tokio::sync::oneshot::Sender<Result<Reply, AskError>>;
 
 type Join = (AppId, mpsc::Sender<Arc<View>>, mpsc::Receiver<()>);
 
@@ -147,7 +139,6 @@ impl Runner {
             site: Arc::new(state.site.clone()),
             outcome: outcome.clone(),
             clock: parts.clock,
-            wall_ms: parts.start_ms,
             started_ms: parts.start_ms,
             late_ms: 0,
             workloads: Arc::default(),
@@ -224,76 +215,6 @@ impl Runner {
         self.wind_up()
     }
 
-    /// Runs on the simulated clock until `until_ms`, as fast as it goes, waiting for lock-step participants at every
-    /// tick. `wait_for` of them must have joined before the first tick. Every record is shown to `each`.
-    ///
-    /// # Errors
-    /// [`Ended`] where it cannot go on.
-    pub async fn simulate(
-        mut self,
-        until_ms: u64,
-        wait_for: usize,
-        shutdown: CancellationToken,
-        mut each: impl FnMut(&Record) -> std::io::Result<()>,
-    ) -> Result<(), Ended> {
-        self.settle_in()?;
-        while self.lockstep.len() < wait_for {
-            tokio::select! {
-                () = shutdown.cancelled() => return Ok(()),
-                Some(join) = self.joins.recv() => self.lockstep.push(join),
-                Some(asked) = self.asks.recv() => self.answer(asked)?,
-            }
-        }
-        self.step_together(&shutdown).await?;
-        while self.wall_ms < until_ms && !shutdown.is_cancelled() {
-            let length = self.state.site.rules().tick;
-            self.tick(Span { wall_ms: self.wall_ms, length, real_us: 0 })?;
-            if let Some(record) = &self.pending_record {
-                each(record).map_err(|source| crate::store::StoreError::Disk { doing: "write beside", source })?;
-            }
-            self.answer_waiting()?;
-            self.step_together(&shutdown).await?;
-            // Streams and joins get their turn between ticks.
-            tokio::task::yield_now().await;
-        }
-        self.wind_up()
-    }
-
-    /// Shows the state to every lock-step participant and waits until each is done, answering questions meanwhile.
-    async fn step_together(&mut self, shutdown: &CancellationToken) -> Result<(), Ended> {
-        while let Ok(join) = self.joins.try_recv() {
-            self.lockstep.push(join);
-        }
-        let mut staying = Vec::new();
-        let view = self.view.borrow().clone();
-        for (app, ticks, mut done) in std::mem::take(&mut self.lockstep) {
-            if ticks.send(view.clone()).await.is_err() {
-                continue;
-            }
-            let deadline = tokio::time::sleep(LOCKSTEP_PATIENCE);
-            tokio::pin!(deadline);
-            let stays = loop {
-                tokio::select! {
-                    () = shutdown.cancelled() => break false,
-                    () = &mut deadline => {
-                        tracing::warn!(app = app.get(), "took too long over a tick in lock step; going on without it");
-                        break false;
-                    }
-                    asked = self.asks.recv() => match asked {
-                        Some(asked) => self.answer(asked)?,
-                        None => break false,
-                    },
-                    finished = done.recv() => break finished.is_some(),
-                }
-            };
-            if stays {
-                staying.push((app, ticks, done));
-            }
-        }
-        self.lockstep = staying;
-        Ok(())
-    }
-
     fn period_us(&self) -> u64 {
         let tick_us = self.state.site.rules().tick.get().saturating_mul(1_000);
         tick_us.checked_div(u64::from(self.site_clock.info.factor)).unwrap_or(tick_us).max(1_000)
@@ -301,7 +222,8 @@ impl Runner {
 
     /// Opens the containers that the state knows of, creates what the configuration asks for.
     fn settle_in(&mut self) -> Result<(), Ended> {
-        let targets: Vec<(ContainerId, Target)> = self.state.targets.iter().map(|(c, t)| (*c, t.clone())).collect();
+        let targets: Vec<(ContainerId, Target)> =
+            self.state.targets.iter().map(|(c, t)| (*c, t.clone())).collect();
         for (container, target) in targets {
             self.open(container, &target);
         }
@@ -316,7 +238,8 @@ impl Runner {
 
     /// Opens a workload that the books have as a container; one that is gone is detached.
     fn open(&mut self, container: ContainerId, target: &Target) {
-        let Some(app) = self.state.site.containers(true).iter().find(|c| c.id == container).map(|c| c.app) else {
+        let Some(app) = self.state.site.containers(true).iter().find(|c| c.id == container).map(|c| c.app)
+        else {
             return;
         };
         let opened = self.plant.attach(container, target);
@@ -324,7 +247,8 @@ impl Runner {
             Ok(metered_only) => (metered_only, None),
             Err(error) => (Some("it cannot be read".to_owned()), Some(error.to_string())),
         };
-        let workload = Workload { app, target: target.clone(), metered_only, last_error, energy: Default::default() };
+        let workload =
+            Workload { app, target: target.clone(), metered_only, last_error, energy: Default::default() };
         self.workloads.insert(container, workload);
     }
 
@@ -393,11 +317,7 @@ impl Runner {
     }
 
     fn note_record(&mut self, record: &Record) {
-        for app in &record.outcome.apps {
-            let totals = self.totals.entry(app.app).or_default();
-            totals.load += app.flows.load;
-            totals.carbon = totals.carbon.saturating_add(app.flows.carbon);
-        }
+        add_totals(&mut self.totals, record);
         for used in &record.outcome.containers {
             if let Some(workload) = self.workloads.get_mut(&used.container) {
                 workload.energy += used.energy;
@@ -437,37 +357,6 @@ impl Runner {
         Ok(())
     }
 
-    /// Remembers what the containers' counters said in this tick. Not synced: after a power cut the counters themselves
-    /// are gone.
-    fn remember_counters(&self, tick: u64) {
-        let Some(path) = &self.counters else { return };
-        let mut text = format!("{tick}\n");
-        for (container, nanos) in self.plant.counters() {
-            text.push_str(&format!("{} {nanos}\n", container.get()));
-        }
-        let beside = path.with_extension("new");
-        let written = std::fs::write(&beside, text).and_then(|()| std::fs::rename(&beside, path));
-        if let Err(error) = written {
-            tracing::warn!(%error, "cannot remember the counters: a gap would be estimated");
-        }
-    }
-
-    /// What was remembered of the last settled tick.
-    fn recall_counters(&mut self) {
-        let Some(text) = self.counters.as_ref().and_then(|path| std::fs::read_to_string(path).ok()) else { return };
-        let mut lines = text.lines();
-        let tick = lines.next().and_then(|line| line.parse::<u64>().ok());
-        if tick.map(|tick| tick + 1) != Some(self.state.site.tick().0) {
-            return;
-        }
-        for line in lines {
-            let Some((container, nanos)) = line.split_once(' ') else { continue };
-            if let (Ok(container), Ok(nanos)) = (container.parse(), nanos.parse()) {
-                self.plant.recall(ContainerId::new(container), nanos);
-            }
-        }
-    }
-
     /// Makes a snapshot, so that a restart replays little.
     fn snapshot(&mut self) -> Result<(), Ended> {
         self.flush()?;
@@ -486,35 +375,6 @@ impl Runner {
         Ok(())
     }
 
-    /// Answers `first` and what has come in behind it, with one commit for all.
-    fn answer(&mut self, first: Asked) -> Result<(), Ended> {
-        let mut answers = vec![self.consider(first)?];
-        while answers.len() < BATCH_MAX {
-            let Ok(asked) = self.asks.try_recv() else { break };
-            answers.push(self.consider(asked)?);
-        }
-        self.flush()?;
-        self.publish();
-        let view = self.view.borrow().clone();
-        for (reply, mut result) in answers {
-            if let Ok(Reply::Answer(answer)) = &mut result {
-                if answer.is_new {
-                    answer.view = view.clone();
-                }
-            }
-            // Whoever asked may have gone meanwhile.
-            let _ = reply.send(result);
-        }
-        Ok(())
-    }
-
-    fn answer_waiting(&mut self) -> Result<(), Ended> {
-        match self.asks.try_recv() {
-            Ok(asked) => self.answer(asked),
-            Err(_) => Ok(()),
-        }
-    }
-
     /// Journals what has moved the state since the last time.
     fn flush(&mut self) -> Result<(), Ended> {
         if self.unjournaled.is_empty() {
@@ -526,93 +386,12 @@ impl Runner {
         Ok(())
     }
 
-    /// Does what is asked and audits it; nobody is told before it is journaled.
-    fn consider(&mut self, asked: Asked) -> Result<(ReplyTo, Result<Reply, AskError>), Ended> {
-        let Asked { actor, arguments, question, reply } = asked;
-        let result = match question {
-            Question::Command { command, dry_run: true, .. } => self.try_command(&command),
-            Question::Command { command, grants, dry_run: false } => self.command(command, grants)?,
-            Question::Attach { app, name, target } => self.attach(app, name, target)?,
-            Question::Reload { dry_run } => self.reload(dry_run)?,
-        };
-        let (outcome, detail, holds_from) = match &result {
-            Ok(Reply::Answer(answer)) => (TrailOutcome::Accepted, String::new(), Some(answer.accepted.holds_from)),
-            Ok(Reply::Reloaded(reloaded)) => (TrailOutcome::Accepted, reloaded.changed.join("; "), reloaded.holds_from),
-            Err(error) => (TrailOutcome::Refused, error.to_string(), None),
-        };
-        if let Some(metrics) = &self.metrics {
-            metrics.count_command(outcome);
-        }
-        let entry = TrailEntry {
-            wall_ms: clock::wall_ms(),
-            actor: actor.name,
-            via: actor.via.to_owned(),
-            method: actor.method.to_owned(),
-            arguments,
-            outcome,
-            detail,
-            holds_from_tick: holds_from.map(|tick| tick.0),
-        };
-        let result = match self.trail.write(&entry) {
-            Ok(()) => result,
-            Err(error) => {
-                tracing::error!(%error, "the audit trail cannot be written: nothing more is accepted");
-                Err(AskError::Stopping)
-            }
-        };
-        Ok((reply, result))
-    }
-
-    fn steers(&self) -> Result<(), AskError> {
-        match &self.mode {
-            Mode::Normal => Ok(()),
-            Mode::Safe { reason } => Err(AskError::SafeMode(reason.clone())),
-        }
-    }
-
-    /// What a command would lead to.
-    fn try_command(&self, command: &Command) -> Result<Reply, AskError> {
-        let mut site = self.state.site.clone();
-        let accepted = site.command(command)?;
-        let view = Arc::new(View { site: Arc::new(site), ..View::clone(&self.view.borrow()) });
-        Ok(Reply::Answer(Answer { accepted, view, is_new: false }))
-    }
-
-    fn command(&mut self, command: Command, grants: Option<Grants>) -> Result<Result<Reply, AskError>, Ended> {
-        let checked = self.steers().and_then(|()| self.state.site.would(&command).map_err(AskError::from));
-        let accepted = match checked {
-            Ok(accepted) => accepted,
-            Err(error) => return Ok(Err(error)),
-        };
-        let app = accepted.app.or(subject(&command));
-        let notes = grants.zip(app).map(|(grants, app)| Entry::Note(Note::Grants { app, grants }));
-        let capped = capped_container(&command);
-        let answered = self.commit_command(command, notes.into_iter().collect())?;
-        if let (Ok(_), Some(container)) = (&answered, capped) {
-            self.cap_at_once(container);
-        }
-        Ok(answered.map(|accepted| self.answered(accepted)).map_err(AskError::from))
-    }
-
-    /// Writes a container's cap to its actuator before the tick in which it holds: its wish, lowered to what the app's
-    /// supply leaves to it as the last tick saw it.
-    fn cap_at_once(&mut self, container: ContainerId) {
-        let containers = self.state.site.containers(true);
-        let Some(app) = containers.iter().find(|c| c.id == container).map(|c| c.app) else { return };
-        let own: Vec<_> = containers.iter().filter(|c| c.app == app).collect();
-        let wishes: Vec<Power> = own.iter().map(|c| c.wish()).collect();
-        let supplies = self.outcome.iter().flat_map(|outcome| outcome.apps.iter());
-        let supply = supplies.filter(|a| a.app == app && app != AppId::HOUSE).map(|a| a.supply).next();
-        let caps = ecovisor_core::cap::fit(&wishes, supply.unwrap_or(Power::MAX));
-        let caps: Vec<(ContainerId, Power, Power)> =
-            own.iter().zip(caps).map(|(c, cap)| (c.id, cap, c.ceiling)).filter(|(id, _, _)| *id == container).collect();
-        for (id, cap, ceiling) in caps {
-            self.plant.cap_at_once(id, (cap < ceiling).then_some(cap));
-        }
-    }
-
     /// Moves the state by a command with its notes; they are journaled before anybody is told.
-    fn commit_command(&mut self, command: Command, notes: Vec<Entry>) -> Result<Result<Accepted, Refusal>, Ended> {
+    fn commit_command(
+        &mut self,
+        command: Command,
+        notes: Vec<Entry>,
+    ) -> Result<Result<Accepted, Refusal>, Ended> {
         let command = Entry::Command(command);
         let accepted = match self.move_by(command.clone())? {
             Applied::Accepted(accepted) => accepted,
@@ -632,46 +411,6 @@ impl Runner {
         self.state.apply(&entry).map_err(|broken| Ended::Broken { tick, broken })
     }
 
-    fn answered(&self, accepted: Accepted) -> Reply {
-        Reply::Answer(Answer { accepted, view: self.view.borrow().clone(), is_new: true })
-    }
-
-    fn attach(
-        &mut self,
-        app: AppId,
-        name: ecovisor_core::ContainerName,
-        target: Target,
-    ) -> Result<Result<Reply, AskError>, Ended> {
-        if let Err(error) = self.steers() {
-            return Ok(Err(error));
-        }
-        let command = match self.plant.ceiling(&target) {
-            Ok(ceiling) => Command::AttachContainer { app, name, ceiling },
-            Err(error) => return Ok(Err(AskError::NoWorkload(error.to_string()))),
-        };
-        let container = match self.state.site.would(&command) {
-            Ok(Accepted { container: Some(container), .. }) => container,
-            Ok(_) => return Ok(Err(AskError::NoWorkload("nothing was attached".to_owned()))),
-            Err(refusal) => return Ok(Err(refusal.into())),
-        };
-        let metered_only = match self.plant.attach(container, &target) {
-            Ok(metered_only) => metered_only,
-            Err(crate::plant::OpenError::Taken(what)) => return Ok(Err(AskError::Taken(what))),
-            Err(crate::plant::OpenError::NoSuch(why)) => return Ok(Err(AskError::NoWorkload(why))),
-        };
-        let note = Entry::Note(Note::Target { container, target: target.clone() });
-        let accepted = match self.commit_command(command, vec![note])? {
-            Ok(accepted) => accepted,
-            Err(refusal) => {
-                self.plant.detach(container);
-                return Ok(Err(refusal.into()));
-            }
-        };
-        let workload = Workload { app, target, metered_only, last_error: None, energy: Default::default() };
-        self.workloads.insert(container, workload);
-        Ok(Ok(self.answered(accepted)))
-    }
-
     /// Shows the state to everybody.
     fn publish(&mut self) {
         let view = View {
@@ -679,7 +418,6 @@ impl Runner {
             site: Arc::new(self.state.site.clone()),
             outcome: self.outcome.clone(),
             clock: self.site_clock.info,
-            wall_ms: self.wall_ms,
             started_ms: self.started_ms,
             late_ms: self.late_ms,
             workloads: Arc::new(self.workloads.clone()),
@@ -710,19 +448,12 @@ impl Runner {
     }
 }
 
-/// The app that a command is about, where grants may come with it.
-fn subject(command: &Command) -> Option<AppId> {
-    match command {
-        Command::ChangePolicy { app, .. } | Command::ChangeShare { app, .. } => Some(*app),
-        _ => None,
-    }
-}
-
-/// The container whose cap a command sets.
-fn capped_container(command: &Command) -> Option<ContainerId> {
-    match command {
-        Command::SetContainerCap { container, .. } => Some(*container),
-        _ => None,
+/// Adds a tick to what each app has used and caused.
+fn add_totals(totals: &mut BTreeMap<AppId, Totals>, record: &Record) {
+    for app in &record.outcome.apps {
+        let totals = totals.entry(app.app).or_default();
+        totals.load += app.flows.load;
+        totals.carbon = totals.carbon.saturating_add(app.flows.carbon);
     }
 }
 

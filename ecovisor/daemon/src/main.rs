@@ -29,7 +29,11 @@ const EXIT_LOOP_ENDED: u8 = 70;
 
 /// The energy hypervisor: gives each app its own solar, battery and grid connection.
 #[derive(Parser)]
-#[command(version, about, after_help = "Exit codes: 0 ended as asked, 64 could not start, 70 the tick loop ended.")]
+#[command(
+    version,
+    about,
+    after_help = "Exit codes: 0 ended as asked, 64 could not start, 70 the tick loop ended."
+)]
 struct Arguments {
     /// What to log, as tracing's EnvFilter takes it.
     #[arg(long, env = "ECOVISOR_LOG", default_value = "info", global = true)]
@@ -81,7 +85,9 @@ fn main() -> ExitCode {
         Command::Run(arguments) => serve::run(arguments),
         Command::Simulate(arguments) => simulate::run(arguments),
         Command::Check { config } => check(&config).map_err(Failure::Start),
-        Command::Ca { directory, site, apps, hosts } => make_ca(&directory, &site, &apps, &hosts).map_err(Failure::Start),
+        Command::Ca { directory, site, apps, hosts } => {
+            make_ca(&directory, &site, &apps, &hosts).map_err(Failure::Start)
+        }
     };
     match ended {
         Ok(()) => ExitCode::SUCCESS,
@@ -107,7 +113,10 @@ enum Failure {
 fn log(arguments: &Arguments) -> anyhow::Result<()> {
     let filter = tracing_subscriber::EnvFilter::try_new(&arguments.log)
         .with_context(|| format!("--log `{}` is no filter such as info or ecovisord=debug", arguments.log))?;
-    let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    // Colours are for people: a log in a file or a journal is read by programs too.
+    let colours = std::io::IsTerminal::is_terminal(&std::io::stderr());
+    let subscriber =
+        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(colours);
     match arguments.log_json {
         true => subscriber.json().init(),
         false => subscriber.init(),
@@ -120,7 +129,8 @@ fn read_config(path: &Path) -> anyhow::Result<(config::Config, engine::handle::L
     let toml = std::fs::read_to_string(path)
         .with_context(|| format!("cannot read the configuration {}", path.display()))?;
     let parsed = config::Config::parse(&toml).with_context(|| path.display().to_string())?;
-    let loaded = engine::handle::LoadedConfig { toml, path: path.display().to_string(), loaded_ms: clock::wall_ms() };
+    let loaded =
+        engine::handle::LoadedConfig { toml, path: path.display().to_string(), loaded_ms: clock::wall_ms() };
     Ok((parsed, loaded))
 }
 

@@ -73,15 +73,19 @@ struct Opened {
 fn open(arguments: &RunArguments, config: Config, loaded: LoadedConfig) -> anyhow::Result<Opened> {
     let user = &arguments.user;
     let root = rustix::process::geteuid().is_root();
-    let places =
-        Places::of(root, user.xdg_runtime_dir.as_deref(), user.xdg_state_home.as_deref(), user.home.as_deref());
+    let places = Places::of(
+        root,
+        user.xdg_runtime_dir.as_deref(),
+        user.xdg_state_home.as_deref(),
+        user.home.as_deref(),
+    );
     let state_dir = arguments.state_dir.clone().unwrap_or_else(|| config.state_dir(&places));
     let run_dir = arguments.run_dir.clone().unwrap_or_else(|| config.run_dir(&places));
     make_private(&state_dir)?;
     let mut plant = Plant::open(&config)?;
     let store: Arc<dyn Store> = Arc::new(SledStore::at(&state_dir.join("store"))?);
     let recovered = recover(store.as_ref(), &config.rules()?).context("cannot go on from the store")?;
-    say_recovered(&recovered);
+    say_recovered(&recovered, store.as_ref());
     if let Some(level) = recovered.last.as_ref().and_then(|last| last.outcome.metered.level) {
         plant.resume(level);
     }
@@ -101,7 +105,8 @@ fn open(arguments: &RunArguments, config: Config, loaded: LoadedConfig) -> anyho
     };
     let ahead = plant.ahead();
     let audit = state_dir.join("audit.jsonl");
-    let trail = Trail::open(&audit).with_context(|| format!("cannot write the audit trail {}", audit.display()))?;
+    let trail =
+        Trail::open(&audit).with_context(|| format!("cannot write the audit trail {}", audit.display()))?;
     let trail = Arc::new(trail);
     let denials = denials(trail.clone(), metrics.as_ref().map(|(metrics, _)| metrics.clone()));
     let parts = Parts {
@@ -153,12 +158,13 @@ fn make_private(path: &Path) -> anyhow::Result<()> {
     builder.create(path).with_context(|| format!("cannot make the state directory {}", path.display()))
 }
 
-fn say_recovered(recovered: &Recovered) {
+fn say_recovered(recovered: &Recovered, store: &dyn Store) {
     match recovered.is_new {
         true => tracing::info!("a new site: the store is empty"),
         false => {
             let (tick, replayed) = (recovered.state.site.tick().0, recovered.replayed);
-            tracing::info!(tick, replayed, mode = ?recovered.mode, "going on where the journal ended");
+            let (entries, head) = store.head();
+            tracing::info!(tick, replayed, entries, %head, mode = ?recovered.mode, "going on where the journal ended");
         }
     }
 }
@@ -167,11 +173,14 @@ fn say_recovered(recovered: &Recovered) {
 /// was away is settled as one gap; a scaled one goes on where it stopped, since it stood still meanwhile.
 fn start_of(config: &Config, recovered: &Recovered) -> anyhow::Result<(ClockInfo, u64, Option<u64>)> {
     let factor = config.factor()?;
-    let last_end = recovered.last.as_ref().map(|last| last.outcome.wall.get().saturating_add(last.outcome.span.get()));
+    let last_end =
+        recovered.last.as_ref().map(|last| last.outcome.wall.get().saturating_add(last.outcome.span.get()));
     let now = clock::wall_ms();
     let (kind, start) = match config.clock.kind {
         ClockChoice::Real => (ClockKind::Real, now),
-        ClockChoice::Scaled => (ClockKind::Scaled, last_end.unwrap_or(config.clock_start_ms()?.unwrap_or(now))),
+        ClockChoice::Scaled => {
+            (ClockKind::Scaled, last_end.unwrap_or(config.clock_start_ms()?.unwrap_or(now)))
+        }
     };
     Ok((ClockInfo { kind, factor }, start, last_end))
 }

@@ -138,7 +138,11 @@ async fn simulate(arguments: SimulateArguments, opened: Opened) -> Result<(), Fa
         Some(settings) => {
             eprintln!("sockets in {}", settings.run_dir.display());
             let forecast = crate::serve::forecast(ahead);
-            Some(doors::open(settings, engine, store.clone(), forecast, shutdown.clone()).await.map_err(Failure::Start)?)
+            Some(
+                doors::open(settings, engine, store.clone(), forecast, shutdown.clone())
+                    .await
+                    .map_err(Failure::Start)?,
+            )
         }
     };
     let on_signal = shutdown.clone();
@@ -178,7 +182,9 @@ fn run_engine(
     let each = |record: &Record| {
         ticks += 1;
         if ticks.is_multiple_of(PROGRESS_TICKS) {
-            let wall = jiff::Timestamp::from_millisecond(i64::try_from(record.outcome.wall.get()).unwrap_or(i64::MAX));
+            let wall = jiff::Timestamp::from_millisecond(
+                i64::try_from(record.outcome.wall.get()).unwrap_or(i64::MAX),
+            );
             let wall = wall.map_or_else(|_| String::new(), |wall| wall.to_string());
             eprintln!("{ticks} ticks, at {wall}");
             let oldest = record.outcome.tick.0.saturating_sub(TICKS_KEPT);

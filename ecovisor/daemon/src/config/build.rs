@@ -61,6 +61,11 @@ impl Config {
                 format!("`{}` is not 1 to 63 of a-z, 0-9 and -", self.site.name),
             ));
         }
+        // The core refuses it too, but cannot name the field.
+        let tick = self.site.tick.0;
+        if tick < Millis::new(100) || tick > Millis::from_secs(300) {
+            return Err(invalid("site.tick", format!("{tick} does not lie between 100 ms and 5 min")));
+        }
         if self.host.peak.0 < self.host.idle.0 {
             let (peak, idle) = (self.host.peak, self.host.idle);
             return Err(invalid("host.peak", format!("{peak} lies below host.idle, {idle}")));

@@ -43,7 +43,7 @@ pub struct Workload {
     pub energy: EnergySum,
 }
 
-/// What an app has used and caused since the daemon started.
+/// What an app has used and caused since its creation, as far back as the ledger goes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Totals {
     /// Its load.
@@ -132,8 +132,6 @@ pub struct View {
     pub outcome: Option<Arc<Outcome>>,
     /// The clock the site runs on.
     pub clock: ClockInfo,
-    /// The site's wall time now, in ms since the Unix epoch (virtual where the clock is).
-    pub wall_ms: u64,
     /// When the daemon started, likewise.
     pub started_ms: u64,
     /// How late the last tick came, in real ms.
@@ -142,7 +140,7 @@ pub struct View {
     pub workloads: Arc<BTreeMap<ContainerId, Workload>>,
     /// What each app's owner may attach.
     pub grants: Arc<BTreeMap<AppId, Grants>>,
-    /// What each app has used since the daemon started.
+    /// What each app has used since its creation.
     pub totals: Arc<BTreeMap<AppId, Totals>>,
     /// The devices.
     pub devices: Arc<Vec<Device>>,
@@ -343,7 +341,12 @@ impl Engine {
     ///
     /// # Errors
     /// As [`Engine::ask`].
-    pub async fn command(&self, actor: Actor, arguments: Value, command: Command) -> Result<Answer, AskError> {
+    pub async fn command(
+        &self,
+        actor: Actor,
+        arguments: Value,
+        command: Command,
+    ) -> Result<Answer, AskError> {
         match self.ask(actor, arguments, Question::Command { command, grants: None, dry_run: false }).await? {
             Reply::Answer(answer) => Ok(answer),
             Reply::Reloaded(_) => Err(AskError::Stopping),

@@ -65,7 +65,8 @@ impl Runner {
         let mut site = self.state.site.clone();
         for change in self.changes(config) {
             if let Some(command) = &change.command {
-                site.command(command).map_err(|refusal| AskError::Config(format!("{}: {refusal}", change.words)))?;
+                site.command(command)
+                    .map_err(|refusal| AskError::Config(format!("{}: {refusal}", change.words)))?;
             }
         }
         Ok(())
@@ -74,11 +75,11 @@ impl Runner {
     fn bring_into_force(&mut self, config: &Config) -> Result<Vec<String>, Ended> {
         let mut done = Vec::new();
         for change in self.changes(config) {
-            if let Some(command) = change.command {
-                if let Err(refusal) = self.commit_command(command, Vec::new())? {
-                    tracing::error!(%refusal, "the configuration: {}", change.words);
-                    continue;
-                }
+            if let Some(command) = change.command
+                && let Err(refusal) = self.commit_command(command, Vec::new())?
+            {
+                tracing::error!(%refusal, "the configuration: {}", change.words);
+                continue;
             }
             let app = self.state.site.find(&change.app).map(|app| app.id);
             if let (Some(grants), Some(app)) = (change.grants, app) {
@@ -89,10 +90,10 @@ impl Runner {
             self.audit("Configure", json!({}), change.words.clone());
             done.push(change.words);
         }
-        if let Some(path) = &self.applied {
-            if let Err(error) = std::fs::write(path, &self.loaded.toml) {
-                tracing::warn!(%error, "cannot remember the applied configuration; the next start applies it again");
-            }
+        if let Some(path) = &self.applied
+            && let Err(error) = std::fs::write(path, &self.loaded.toml)
+        {
+            tracing::warn!(%error, "cannot remember the applied configuration; the next start applies it again");
         }
         Ok(done)
     }
@@ -100,11 +101,16 @@ impl Runner {
     /// What differs between the file and what holds, in the order in which it fits: shares that shrink come first.
     fn changes(&self, config: &Config) -> Vec<Change> {
         let mut changes = Vec::new();
-        let none = |words: String, command| Change { words, command: Some(command), grants: None, app: String::new() };
-        if let Ok(rules) = config.rules() {
-            if rules != *self.state.site.rules() {
-                changes.push(none("the site's rules".to_owned(), Command::Reconfigure(rules)));
-            }
+        let none = |words: String, command| Change {
+            words,
+            command: Some(command),
+            grants: None,
+            app: String::new(),
+        };
+        if let Ok(rules) = config.rules()
+            && rules != *self.state.site.rules()
+        {
+            changes.push(none("the site's rules".to_owned(), Command::Reconfigure(rules)));
         }
         let setups = config.app_setups().unwrap_or_default();
         let mut shrinking = Vec::new();
@@ -113,13 +119,21 @@ impl Runner {
             let Some(app) = self.state.site.find(&name) else {
                 let AppSetup { name: app_name, share, policy, grants } = setup;
                 let command = Some(Command::CreateApp { name: app_name, share, policy });
-                changes.push(Change { words: format!("app {name} created"), command, grants: Some(grants), app: name });
+                changes.push(Change {
+                    words: format!("app {name} created"),
+                    command,
+                    grants: Some(grants),
+                    app: name,
+                });
                 continue;
             };
             if app.share != setup.share {
                 let shrinks = setup.share.battery.capacity <= app.share.battery.capacity
                     && setup.share.grid_limit <= app.share.grid_limit;
-                let change = none(format!("app {name}: share"), Command::ChangeShare { app: app.id, share: setup.share });
+                let change = none(
+                    format!("app {name}: share"),
+                    Command::ChangeShare { app: app.id, share: setup.share },
+                );
                 if shrinks { shrinking.push(change) } else { changes.push(change) }
             }
             if app.policy != setup.policy {
@@ -139,7 +153,8 @@ impl Runner {
     fn attach_emulated(&mut self) -> Result<(), Ended> {
         let loads = self.config.sim.as_ref().map(|sim| sim.loads.clone()).unwrap_or_default();
         for load in loads {
-            let (Some(app), Some(name)) = (self.state.site.find(&load.app), ContainerName::new(&load.name)) else {
+            let (Some(app), Some(name)) = (self.state.site.find(&load.app), ContainerName::new(&load.name))
+            else {
                 continue;
             };
             let app = app.id;

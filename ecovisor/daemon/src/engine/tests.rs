@@ -1,4 +1,4 @@
-use super::handle::{Actor, AskError, Question, Reply};
+use super::handle::{Actor, Answer, AskError, Question, Reply};
 use super::*;
 use crate::store::MemoryStore;
 use ecovisor_core::{ContainerName, Quality, Refusal, Tick};
@@ -124,7 +124,10 @@ async fn a_refused_command_changes_nothing_and_a_dry_run_neither() {
     let (before, app) = (bench.engine.view(), bench.app());
     let rate = Power::from_watts(101);
     let refused = bench.command(Command::SetChargeRate { app, rate, lease: None }).await.unwrap_err();
-    assert_eq!(refused, AskError::Refused(Refusal::BeyondShare { asked: rate, limit: Power::from_watts(100) }));
+    assert_eq!(
+        refused,
+        AskError::Refused(Refusal::BeyondShare { asked: rate, limit: Power::from_watts(100) })
+    );
     let command = Command::DrainApp(app);
     let dry = Question::Command { command, grants: None, dry_run: true };
     let Reply::Answer(answer) = bench.engine.ask(actor(), json!({}), dry).await.unwrap() else { panic!() };
@@ -145,7 +148,8 @@ async fn an_emulated_load_is_metered_and_its_cap_caps_at_once() {
             let cap = Some(Power::from_watts(20));
             bench.command(Command::SetContainerCap { container, cap, lease: None }).await.unwrap();
         }
-        let used = view.outcome.iter().flat_map(|o| o.containers.iter()).map(|c| (c.energy, c.quality)).next();
+        let used =
+            view.outcome.iter().flat_map(|o| o.containers.iter()).map(|c| (c.energy, c.quality)).next();
         loads.push(used);
         place.done().await.unwrap();
     }
@@ -190,7 +194,9 @@ async fn a_reload_is_done_whole_or_not_at_all() {
     assert_eq!(bench.engine.view().site.find("web").unwrap().share.grid_limit, Power::from_watts(200));
 
     let before = bench.engine.view().site.clone();
-    let both = SITE.replace("solar_weight = 1", "solar_weight = 7").replace("grid_limit = \"100 W\"", "grid_limit = \"9 kW\"");
+    let both = SITE
+        .replace("solar_weight = 1", "solar_weight = 7")
+        .replace("grid_limit = \"100 W\"", "grid_limit = \"9 kW\"");
     std::fs::write(&path, both).unwrap();
     assert!(matches!(reload(false).await, Err(AskError::Config(_))));
     assert_eq!(bench.engine.view().site, before);
@@ -209,13 +215,18 @@ async fn an_engine_that_ends_and_starts_again_equals_one_that_did_not() {
         assert!(bench.done.await.unwrap().is_ok());
         drop(bench.store);
     }
-    let (whole, halves): (Arc<dyn Store>, Arc<dyn Store>) = (Arc::new(MemoryStore::new()), Arc::new(MemoryStore::new()));
+    let (whole, halves): (Arc<dyn Store>, Arc<dyn Store>) =
+        (Arc::new(MemoryStore::new()), Arc::new(MemoryStore::new()));
     run(12, &whole).await;
     run(7, &halves).await;
     run(5, &halves).await;
     assert_eq!(halves.ticks().unwrap(), Some((Tick(0), Tick(11))));
     let walls = |store: &Arc<dyn Store>| -> Vec<_> {
-        store.records(Tick(0), Tick(12)).map(|r| r.unwrap().outcome).map(|o| (o.tick, o.wall, o.span, o.gap)).collect()
+        store
+            .records(Tick(0), Tick(12))
+            .map(|r| r.unwrap().outcome)
+            .map(|o| (o.tick, o.wall, o.span, o.gap))
+            .collect()
     };
     assert_eq!(walls(&whole), walls(&halves), "no tick is missed and none is settled twice");
 }

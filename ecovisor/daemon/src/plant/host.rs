@@ -32,6 +32,9 @@ pub enum OpenError {
     Taken(String),
 }
 
+/// What a container's counter grew by: energy beyond idling, and CPU time.
+type Grown = Result<(Energy, CpuTime), ReadError>;
+
 /// What the servers used in a tick.
 pub struct Used {
     /// All of them, metered or not.
@@ -243,7 +246,7 @@ impl Host {
         let busy = machine.ok().map(|machine| machine.busy);
         let before = std::mem::replace(&mut self.busy_before, busy);
         let busy = busy.zip(before).map_or(CpuTime::ZERO, |(now, before)| now.since(before));
-        let mut used: Vec<(ContainerId, Result<(Energy, CpuTime), ReadError>)> = Vec::new();
+        let mut used: Vec<(ContainerId, Grown)> = Vec::new();
         let mut emulated = Vec::new();
         for (&id, metered) in &mut self.containers {
             match &mut metered.body {
@@ -307,7 +310,7 @@ impl Host {
     }
 
     /// A container's part in idle power: the cores it may use, and what it used.
-    fn share(&self, id: ContainerId, result: &Result<(Energy, CpuTime), ReadError>) -> Share {
+    fn share(&self, id: ContainerId, result: &Grown) -> Share {
         let used = result.as_ref().map_or(CpuTime::ZERO, |(_, used)| *used);
         let body = self.containers.get(&id).map(|metered| &metered.body);
         let quota = match body {
