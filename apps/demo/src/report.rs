@@ -1,14 +1,11 @@
 //! What people and programs read of a run.
 
 use crate::scene::{App, CORE, IDLE, Scene};
-use crate::summary::{Account, Accounts, Saving};
+use crate::summary::{Account, Accounts, HOUSE, Saving};
 use ecovisor_sdk::operator::wire;
 use ecovisor_sdk::{CarbonIntensity, Energy, EnergySum, Millis, WattHours};
 use jiff::Timestamp;
 use serde_json::{Value, json};
-
-/// The operator's own app.
-const HOUSE: &str = "house";
 
 /// What a run came to.
 #[derive(Clone, Debug)]
@@ -139,10 +136,11 @@ fn stored(account: &Account) -> Option<String> {
         true => "all of it solar".to_owned(),
         false => format!("it charged {} from the grid", WattHours(account.grid_charged)),
     };
-    Some(format!(
-        "  {}: {left} are left in its battery ({charged}) and have cost {cost} on top of that",
-        account.name
-    ))
+    let cost = match cost.is_zero() {
+        true => String::new(),
+        false => format!("; its CO2e, {cost}, counts when it is used"),
+    };
+    Some(format!("  {}: {left} are left in its battery ({charged}){cost}", account.name))
 }
 
 fn estimated(ticks: u64) -> String {
@@ -208,8 +206,7 @@ fn sources(scene: &Scene) -> [String; 3] {
         "sun      clear sky at the zone's place, dimmed by the clearness of TMY3 Greensboro, NC (NREL)"
             .to_owned(),
         format!(
-            "power    the CPU time that processes really used here, through a linear model: {IDLE} idle, {CORE} a busy \
-             core, {} with all {} (assumed, not measured)",
+            "power    CPU time really used here, as {IDLE} at rest and {CORE} a busy core: {} with all {} (assumed, not measured)",
             scene.peak(),
             scene.cores
         ),

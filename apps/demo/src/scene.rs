@@ -109,7 +109,7 @@ impl Scene {
             "# Written by the demo; docs/config.md says what each line means.\n\
              [site]\nname = \"demo\"\ntick = \"{tick_ms} ms\"\n\n\
              [clock]\nkind = \"scaled\"\nfactor = {speed_up}\nstart = \"{start}\"\n\n\
-             [solar]\npeak = \"200 W\"\n\n\
+             [solar]\npeak = \"200 W\"\nhouse_weight = 1\n\n\
              [battery]\ncapacity = \"500 Wh\"\nfloor = \"100 Wh\"\ncharge_limit = \"320 W\"\ndischarge_limit = \"200 W\"\n\n\
              [grid]\nimport_limit = \"{import_mw} mW\"\n\n\
              [spill]\nredistribute = true\n\n\

@@ -113,12 +113,12 @@ async fn watch(stage: &Stage, cast: &mut Cast) -> anyhow::Result<()> {
 /// Prints a line now and then.
 async fn tell(operator: &Operator) -> anyhow::Result<()> {
     let mut ticks = operator.watch_site(wire::WatchSiteRequest {}).await?;
-    while let Some(tick) = ticks.next().await? {
+    while let Ok(Some(tick)) = ticks.next().await {
         if tick.tick.is_multiple_of(TICKS_PER_LINE) {
             eprintln!("{}", report::line(&tick));
         }
     }
-    // The daemon ended the stream: `watch` says why.
+    // The stream ended with the daemon: `watch` says why.
     std::future::pending().await
 }
 
@@ -127,6 +127,7 @@ async fn count(stage: &Stage, cast: &mut Cast) -> anyhow::Result<Outcome> {
     cast.end_view().await;
     let operator = Operator::connect_to(&ecovisor_sdk::Address::socket(stage.operator_socket())).await;
     let operator = operator.context("stopped before the site was up")?;
+    eprintln!("demo: ending the apps, settling, replaying the ledger");
     let counted = timeout(COUNT_PATIENCE, async {
         let enforcement = enforcement(&operator).await?;
         cast.look(stage)?;
@@ -138,6 +139,7 @@ async fn count(stage: &Stage, cast: &mut Cast) -> anyhow::Result<Outcome> {
             accounts
                 .store(&app.name, CarbonMass::new(battery.map_or(0, |battery| battery.carbon_content_mg)));
         }
+        accounts.order();
         let ledger_verified = verify(stage).await?;
         Ok(Outcome { accounts, enforcement, ledger_verified, lost: std::mem::take(&mut cast.lost) })
     });

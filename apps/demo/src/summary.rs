@@ -4,6 +4,9 @@ use anyhow::Context as _;
 use ecovisor_sdk::operator::wire;
 use ecovisor_sdk::{Carbon, CarbonIntensity, CarbonMass, Energy, EnergySum};
 
+/// The operator's own app.
+pub const HOUSE: &str = "house";
+
 /// What one app used, from where, and what it cost.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Account {
@@ -142,6 +145,11 @@ impl Accounts {
     /// Notes what the content of an app's battery has cost.
     pub fn store(&mut self, name: &str, carbon_content: CarbonMass) {
         self.account(name).carbon_stored = carbon_content.product();
+    }
+
+    /// Puts `house` last, as everywhere: in the first ticks it may be alone.
+    pub fn order(&mut self) {
+        self.apps.sort_by_key(|account| account.name == HOUSE);
     }
 
     fn account(&mut self, name: &str) -> &mut Account {
