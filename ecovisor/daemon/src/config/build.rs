@@ -70,6 +70,15 @@ impl Config {
             let (peak, idle) = (self.host.peak, self.host.idle);
             return Err(invalid("host.peak", format!("{peak} lies below host.idle, {idle}")));
         }
+        // There is neither encryption nor a caller's name at that door.
+        if let Some(listen) =
+            self.metrics.as_ref().map(|metrics| metrics.listen).filter(|at| !at.ip().is_loopback())
+        {
+            return Err(invalid(
+                "metrics.listen",
+                format!("{listen} is not a loopback address such as 127.0.0.1:9464"),
+            ));
+        }
         self.check_devices()?;
         self.clock_start_ms()?;
         self.factor()?;
@@ -356,6 +365,7 @@ mod tests {
     fn a_refusal_names_the_field_the_value_and_what_would_be_accepted() {
         for (addition, expected) in [
             ("[grid]\nimport_limit = \"1 lW\"\n", "`1 lW` is not a power"),
+            ("[metrics]\nlisten = \"0.0.0.0:9\"\n", "metrics.listen: 0.0.0.0:9 is not a loopback address"),
             ("[clock]\nfactor = 60\n", "clock.factor: 60 needs clock.kind"),
             ("[clock]\nkind = \"scaled\"\nfactor = 0\n", "clock.factor: 0 does not lie between 1"),
             ("[clock]\nkind = \"scaled\"\nfactor = 2\nstart = \"noon\"\n", "clock.start: `noon` is no time"),

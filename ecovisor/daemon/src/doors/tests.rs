@@ -928,5 +928,5 @@ async fn a_forecast_is_cut_into_steps_and_into_the_apps_part() {
 async fn without_a_source_there_is_no_forecast() {
     let bench = Bench::new().await;
     let answer = bench.app("web").await.get_forecast(v1::GetForecastRequest::default()).await;
-    refused(answer, Code::Unimplemented, "REASON_NOT_SUPPORTED");
+    refused(answer, Code::FailedPrecondition, "REASON_NO_FORECAST");
 }

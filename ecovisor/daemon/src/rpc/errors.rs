@@ -160,6 +160,7 @@ const fn code(reason: Reason) -> Code {
         | Reason::Draining
         | Reason::NotDrained
         | Reason::NotSimulated
+        | Reason::NoForecast
         | Reason::SafeMode => Code::FailedPrecondition,
         Reason::UnknownContainer | Reason::NoSuchTarget | Reason::UnknownApp => Code::NotFound,
         Reason::ContainerTaken | Reason::AppTaken => Code::AlreadyExists,
@@ -318,7 +319,7 @@ mod tests {
                 comment.clear();
             }
         }
-        assert_eq!(seen, 23);
+        assert_eq!(seen, 24);
     }
 
     #[test]

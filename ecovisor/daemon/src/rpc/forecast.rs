@@ -39,7 +39,10 @@ pub fn forecast(
     asked: v1::GetForecastRequest,
 ) -> Result<v1::GetForecastReply, Problem> {
     let v1::GetForecastRequest { horizon_ms, step_ms } = asked;
-    let source = source.ok_or_else(|| Problem::not_supported("this site has no forecast"))?;
+    let source = source.ok_or_else(|| {
+        let message = "this site has no forecast: configure [carbon], or [sim] with [solar]";
+        Problem::new(Reason::NoForecast, message)
+    })?;
     let step_ms = if step_ms == 0 { source.step_ms().max(1) } else { step_ms };
     let steps = match horizon_ms {
         0 => STEPS_MAX,
