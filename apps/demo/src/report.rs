@@ -118,6 +118,9 @@ pub fn text(scene: &Scene, outcome: &Outcome) -> String {
     }
     say(String::new());
     outcome.enforcement.iter().for_each(|of| say(format!("  {}", enforced(of))));
+    if outcome.enforcement.iter().any(|of| !of.not_enforced.is_empty()) {
+        say("  (Caps are CPU quotas of cgroups: root may make those, and users where systemd delegates `cpu`.)".to_owned());
+    }
     outcome.lost.iter().for_each(|lost| say(format!("  {lost}")));
     say(String::new());
     sources(scene).into_iter().for_each(|source| say(format!("  {source}")));

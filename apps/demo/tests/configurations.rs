@@ -1,4 +1,5 @@
 //! The configurations in `etc/` are what the daemon understands.
+#![allow(clippy::unwrap_used, reason = "a test")]
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -36,10 +37,12 @@ fn the_fields_that_the_example_only_mentions_exist() {
     let excluded = ["file =", "factor =", "energy ="];
     let shown = |line: &str| {
         let rest = line.strip_prefix("# ")?;
-        let is_field = rest.starts_with('[') || rest.split_once(" = ").is_some_and(|(key, _)| !key.contains(' '));
+        let is_field =
+            rest.starts_with('[') || rest.split_once(" = ").is_some_and(|(key, _)| !key.contains(' '));
         (is_field && !excluded.iter().any(|field| rest.starts_with(field))).then(|| rest.to_owned())
     };
-    let all: Vec<String> = example.lines().map(|line| shown(line).unwrap_or_else(|| line.to_owned())).collect();
+    let all: Vec<String> =
+        example.lines().map(|line| shown(line).unwrap_or_else(|| line.to_owned())).collect();
     assert!(all.iter().any(|line| line.starts_with("[tls]")), "the example no longer shows [tls]");
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("site.toml");
