@@ -1,7 +1,7 @@
 //! What `ecovisord check` prints: the configuration as it was understood.
 
 use super::{ClockChoice, Config};
-use ecovisor_core::{Site, SolarRule};
+use ecovisor_core::{Rules, Site, SolarRule};
 use ecovisor_units::WattHours;
 use std::fmt::Write;
 
@@ -28,6 +28,17 @@ fn write_report(config: &Config, out: &mut String) -> std::fmt::Result {
             )?;
         }
     }
+    write_sources(config, &rules, out)?;
+    writeln!(out, "host      {} idle to {} busy", config.host.idle, config.host.peak)?;
+    if config.sim.is_some() {
+        writeln!(out, "devices   emulated sun, battery and grid: no hardware is touched")?;
+    }
+    write_apps(config, rules, out)?;
+    notes(config, out)
+}
+
+/// Panels, battery, grid, carbon.
+fn write_sources(config: &Config, rules: &Rules, out: &mut String) -> std::fmt::Result {
     match rules.solar_rule {
         _ if config.solar.is_none() => writeln!(out, "solar     none")?,
         SolarRule::Buffered => {
@@ -68,10 +79,11 @@ fn write_report(config: &Config, out: &mut String) -> std::fmt::Result {
             writeln!(out, "carbon    trace {source}; {} where it has none", rules.intensity_worst)?;
         }
     }
-    writeln!(out, "host      {} idle to {} busy", config.host.idle, config.host.peak)?;
-    if config.sim.is_some() {
-        writeln!(out, "devices   emulated sun, battery and grid: no hardware is touched")?;
-    }
+    Ok(())
+}
+
+/// The apps of the file, and what they leave.
+fn write_apps(config: &Config, rules: Rules, out: &mut String) -> std::fmt::Result {
     let (Ok(apps), Ok(mut site)) = (config.app_setups(), Site::new(rules)) else { return Ok(()) };
     for app in apps {
         let share = app.share;
@@ -96,8 +108,7 @@ fn write_report(config: &Config, out: &mut String) -> std::fmt::Result {
         free.battery.charge_limit,
         free.battery.discharge_limit,
         free.grid_limit
-    )?;
-    notes(config, out)
+    )
 }
 
 /// What holds but may surprise.
