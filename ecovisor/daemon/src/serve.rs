@@ -3,8 +3,8 @@
 use crate::clock::{self, ClockInfo, ClockKind};
 use crate::config::{ClockChoice, Config, Places};
 use crate::doors::{self, DoorSettings, TcpDoor};
-use crate::engine::handle::{Actor, Engine, LoadedConfig, Question};
-use crate::engine::{Ended, Parts, Recovered, Runner, recover};
+use crate::engine::handle::{Actor, Engine, LoadedConfig, Mode, Question};
+use crate::engine::{Attempts, Ended, Parts, Recovered, Runner, recover};
 use crate::metrics::{self, Metrics};
 use crate::plant::{Ahead, Plant};
 use crate::rpc::Denials;
@@ -84,7 +84,14 @@ fn open(arguments: &RunArguments, config: Config, loaded: LoadedConfig) -> anyho
     make_private(&state_dir)?;
     let mut plant = Plant::open(&config)?;
     let store: Arc<dyn Store> = Arc::new(SledStore::at(&state_dir.join("store"))?);
-    let recovered = recover(store.as_ref(), &config.rules()?).context("cannot go on from the store")?;
+    let (attempt, last_tick) =
+        Attempts::begin(&state_dir).context("cannot write into the state directory")?;
+    let recovered =
+        recover(store.as_ref(), &config.rules()?, last_tick).context("cannot go on from the store")?;
+    // In safe mode the next start leaves the last tick alone too.
+    if recovered.mode == Mode::Normal {
+        attempt.end().context("cannot write into the state directory")?;
+    }
     say_recovered(&recovered, store.as_ref());
     if let Some(level) = recovered.last.as_ref().and_then(|last| last.outcome.metered.level) {
         plant.resume(level);

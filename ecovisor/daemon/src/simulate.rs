@@ -3,7 +3,7 @@
 use crate::clock::{self, ClockInfo, ClockKind};
 use crate::config::Config;
 use crate::doors::{self, DoorSettings};
-use crate::engine::{Ended, Parts, Runner, recover};
+use crate::engine::{Ended, LastTick, Parts, Runner, recover};
 use crate::plant::Plant;
 use crate::store::{MemoryStore, Store};
 use crate::trail::Trail;
@@ -95,7 +95,7 @@ fn open(
     let start_ms = config.clock_start_ms()?.unwrap_or_else(clock::wall_ms);
     let plant = Plant::open(&config)?;
     let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
-    let recovered = recover(store.as_ref(), &config.rules()?)?;
+    let recovered = recover(store.as_ref(), &config.rules()?, LastTick::Replayed)?;
     let scratch = Scratch(std::env::temp_dir().join(format!("ecovisor-simulate-{}", std::process::id())));
     std::fs::create_dir_all(&scratch.0)?;
     let out = Tables { apps: table(&arguments.out, "apps.csv")?, site: table(&arguments.out, "site.csv")? };

@@ -4,6 +4,7 @@ use super::handle::Mode;
 use crate::store::{Batch, Store, StoreError};
 use ecovisor_audit::{Applied, Entry, Record, Snapshot};
 use ecovisor_core::{Broken, Rules, Site, Tick};
+use std::path::{Path, PathBuf};
 
 /// The state to go on from.
 #[derive(Debug)]
@@ -34,12 +35,51 @@ pub enum RecoverError {
     Rules(ecovisor_core::Refusal),
 }
 
+/// Counts starts that did not come to an end of their replay, in a small file: a daemon that dies of its own journal must
+/// not die of it for ever.
+#[derive(Debug)]
+pub struct Attempts(PathBuf);
+
+/// Starts that may die in their replay before the next one leaves the last tick alone. One may be a power cut.
+const ATTEMPTS_MAX: u32 = 2;
+
+impl Attempts {
+    /// Notes that a replay begins; returns whether it is to leave the last tick alone.
+    ///
+    /// # Errors
+    /// Where the file cannot be written.
+    pub fn begin(state_dir: &Path) -> std::io::Result<(Self, LastTick)> {
+        let path = state_dir.join("replaying");
+        let died: u32 =
+            std::fs::read_to_string(&path).ok().and_then(|text| text.trim().parse().ok()).unwrap_or(0);
+        std::fs::write(&path, format!("{}\n", died.saturating_add(1)))?;
+        Ok((Self(path), if died >= ATTEMPTS_MAX { LastTick::LeftAlone } else { LastTick::Replayed }))
+    }
+
+    /// Notes that it came to its end.
+    ///
+    /// # Errors
+    /// Where the file cannot be removed.
+    pub fn end(self) -> std::io::Result<()> {
+        std::fs::remove_file(self.0)
+    }
+}
+
+/// What a replay does with the last tick.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LastTick {
+    /// It is replayed like the others.
+    Replayed,
+    /// It has ended the daemon before: the site comes up in safe mode without it.
+    LeftAlone,
+}
+
 /// Reads the store and replays; a new store gets its first snapshot, a site under `rules`. Records that were not
 /// committed before the end are made again and committed.
 ///
 /// # Errors
 /// [`RecoverError`].
-pub fn recover(store: &dyn Store, rules: &Rules) -> Result<Recovered, RecoverError> {
+pub fn recover(store: &dyn Store, rules: &Rules, last_tick: LastTick) -> Result<Recovered, RecoverError> {
     let loaded = store.load()?;
     let Some(checkpoint) = loaded.checkpoint else {
         let state = Snapshot::new(Site::new(rules.clone()).map_err(RecoverError::Rules)?);
@@ -48,16 +88,25 @@ pub fn recover(store: &dyn Store, rules: &Rules) -> Result<Recovered, RecoverErr
     };
     let known = store.ticks()?.map(|(_, last)| last);
     let mut last = known.map(|tick| store.record(tick)).transpose()?.flatten();
-    let replayed = replay(checkpoint.snapshot, &loaded.entries, Snapshot::apply)?;
+    let is_tick = |entry: &Entry| matches!(entry, Entry::Tick(_));
+    let until = match (last_tick, loaded.entries.iter().rposition(is_tick)) {
+        (LastTick::LeftAlone, Some(last)) => last,
+        (LastTick::Replayed, _) | (LastTick::LeftAlone, None) => loaded.entries.len(),
+    };
+    let replayed = replay(checkpoint.snapshot, &loaded.entries[..until], Snapshot::apply)?;
     let missing: Vec<Record> =
         replayed.records.into_iter().filter(|r| known.is_none_or(|known| r.outcome.tick > known)).collect();
     last = missing.last().cloned().or(last);
     if !missing.is_empty() {
         store.commit(Batch { records: missing, ..Batch::default() })?;
     }
-    let mode = match replayed.broken {
-        None => Mode::Normal,
-        Some((tick, broken)) => Mode::Safe { reason: format!("tick {}: {broken}", tick.0) },
+    let mode = match (replayed.broken, until < loaded.entries.len()) {
+        (None, false) => Mode::Normal,
+        (Some((tick, broken)), _) => Mode::Safe { reason: format!("tick {}: {broken}", tick.0) },
+        (None, true) => {
+            let tick = replayed.state.site.tick().0;
+            Mode::Safe { reason: format!("tick {tick}: the daemon died whenever it was replayed") }
+        }
     };
     Ok(Recovered { state: replayed.state, mode, last, is_new: false, replayed: loaded.entries.len() })
 }
@@ -114,9 +163,9 @@ mod tests {
     #[test]
     fn a_restart_goes_on_where_the_journal_ended_and_makes_missing_records_again() {
         let store = MemoryStore::new();
-        assert!(recover(&store, &Rules::default()).unwrap().is_new);
+        assert!(recover(&store, &Rules::default(), LastTick::Replayed).unwrap().is_new);
         commit(&store, vec![create("web"), tick(), tick()]);
-        let recovered = recover(&store, &Rules::default()).unwrap();
+        let recovered = recover(&store, &Rules::default(), LastTick::Replayed).unwrap();
         assert!(!recovered.is_new);
         assert_eq!((recovered.state.site.tick(), recovered.replayed), (Tick(2), 3));
         assert_eq!(recovered.mode, Mode::Normal);
@@ -141,8 +190,31 @@ mod tests {
     #[test]
     fn an_entry_that_is_refused_now_is_named() {
         let store = MemoryStore::new();
-        recover(&store, &Rules::default()).unwrap();
+        recover(&store, &Rules::default(), LastTick::Replayed).unwrap();
         commit(&store, vec![create("web"), create("web")]);
-        assert!(matches!(recover(&store, &Rules::default()), Err(RecoverError::Refused(1, _))));
+        assert!(matches!(
+            recover(&store, &Rules::default(), LastTick::Replayed),
+            Err(RecoverError::Refused(1, _))
+        ));
+    }
+
+    #[test]
+    fn a_tick_that_kills_every_start_is_left_alone_from_the_third_on() {
+        let dir = tempfile::tempdir().unwrap();
+        let begin = || Attempts::begin(dir.path()).unwrap();
+        assert_eq!((begin().1, begin().1), (LastTick::Replayed, LastTick::Replayed));
+        let (third, last_tick) = begin();
+        assert_eq!(last_tick, LastTick::LeftAlone);
+        let store = MemoryStore::new();
+        recover(&store, &Rules::default(), LastTick::Replayed).unwrap();
+        commit(&store, vec![tick(), create("web"), tick()]);
+        let recovered = recover(&store, &Rules::default(), last_tick).unwrap();
+        assert_eq!(recovered.state.site.tick(), Tick(1));
+        assert!(
+            matches!(&recovered.mode, Mode::Safe { reason } if reason.starts_with("tick 1:")),
+            "{recovered:?}"
+        );
+        third.end().unwrap();
+        assert_eq!(begin().1, LastTick::Replayed);
     }
 }

@@ -53,7 +53,7 @@ fn start(text: &str, ticks: u64, store: Arc<dyn Store>) -> Bench {
     let path = state.path().join("site.toml");
     std::fs::write(&path, text).unwrap();
     let config = Config::parse(text).unwrap();
-    let recovered = recover(store.as_ref(), &config.rules().unwrap()).unwrap();
+    let recovered = recover(store.as_ref(), &config.rules().unwrap(), LastTick::Replayed).unwrap();
     let start_ms = config.clock_start_ms().unwrap().unwrap();
     let from_ms = recovered.last.as_ref().map_or(start_ms, |r| r.outcome.wall.get() + r.outcome.span.get());
     let loaded = LoadedConfig { toml: text.to_owned(), path: path.display().to_string(), loaded_ms: 0 };
