@@ -5,6 +5,7 @@
 
 use crate::app::AppId;
 use crate::battery::Conversion;
+use crate::settle::{Metered, SolarRule};
 use crate::split::split;
 use core::fmt;
 use ecovisor_units::{Carbon, CarbonIntensity, Energy, EnergySum};
@@ -285,9 +286,13 @@ pub struct SiteEntry<'a> {
     /// What was posted.
     pub flows: &'a SiteFlows,
     /// What the meters said; `None` where there is none.
-    pub metered: &'a crate::settle::Metered,
+    pub metered: &'a Metered,
     /// What was divided among the apps.
     pub solar: Energy,
+    /// Which solar that was.
+    pub solar_rule: SolarRule,
+    /// What the containers used, of all apps together.
+    pub contained: EnergySum,
     /// The tick's intensity.
     pub intensity: CarbonIntensity,
     /// `house`'s deficit before and after.
@@ -409,11 +414,45 @@ fn check_site<'a>(
     let export = total(&|f| f.exported.wide());
     equal(4, "export booked", None, export, (s.grid_export_booked + s.grid_netting).get())?;
     equal(4, "load booked", None, total(&|f| f.load.wide()), s.load_booked.get())?;
+    equal(
+        4,
+        "load and its containers",
+        None,
+        s.load_booked.get(),
+        (site.contained + s.unmetered_load).get(),
+    )?;
+    let bus_in = s.solar_booked + s.grid_import_booked + s.battery_out_booked;
+    let bus_out = s.load_booked + s.grid_export_booked + s.battery_in_booked;
+    equal(4, "what meets at the bus", None, bus_in.get(), bus_out.get())?;
+    check_level(site, entries)?;
     check_meters(s, m)
 }
 
+/// Invariant 4, the part of the buffer, and what claims, buffer and deficit make together.
+fn check_level<'a>(
+    site: &SiteEntry<'_>,
+    entries: impl Iterator<Item = Entry<'a>> + Clone,
+) -> Result<(), Broken> {
+    let s = site.flows;
+    let sum = |of: &dyn Fn(&Entry<'a>) -> Energy| entries.clone().map(|e| of(&e)).sum::<EnergySum>();
+    let made = match site.solar_rule {
+        SolarRule::Buffered => sum(&|e| e.flows.kept) + s.solar_booked,
+        SolarRule::Live { .. } => EnergySum::ZERO,
+    };
+    equal(4, "the buffer", None, (s.buffer + s.buffer_adjusted).get(), made.get())?;
+    if let SolarRule::Live { .. } = site.solar_rule {
+        let divided = s.solar_booked + sum(&|e| e.flows.curtailed);
+        equal(4, "solar booked", None, divided.get(), u128::from(site.solar.get()))?;
+    }
+    let taken = sum(&|e| e.flows.adjusted_down) + s.buffer_adjusted;
+    equal(3, "what adjustments took and freed", None, taken.get(), s.freed.get())?;
+    equal(3, "the deficit", None, s.deficit.get(), site.deficit.1.get())?;
+    let level = (sum(&|e| e.after.stored) + s.buffer).less(s.deficit);
+    equal(4, "the level in the books", None, s.level_booked.get(), level.get())
+}
+
 /// Invariant 4, the part of the meters: booked + over − short = metered, and for load booked − overbooked.
-fn check_meters(s: &SiteFlows, m: &crate::settle::Metered) -> Result<(), Broken> {
+fn check_meters(s: &SiteFlows, m: &Metered) -> Result<(), Broken> {
     let none = EnergySum::ZERO;
     let meters = [
         ("solar", s.solar_booked, s.solar_over, s.solar_short, m.solar),

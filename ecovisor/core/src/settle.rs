@@ -176,6 +176,8 @@ fn check_settled(
         flows: &settled.site,
         metered: &site.metered,
         solar,
+        solar_rule: site.solar_rule,
+        contained: terms.iter().map(|t| t.load).sum(),
         intensity: site.intensity,
         deficit,
         conversion: site.conversion,
