@@ -109,7 +109,7 @@ async fn what_it_shows_is_what_there_is() {
 #[tokio::test]
 async fn a_setting_of_the_operator_is_told_as_an_event_when_its_lease_ends() {
     let site = Site::start(NOON).await.unwrap();
-    let listen = ["--json", "events", "--for", "2s"];
+    let listen = ["--json", "events", "--for", "4s"];
     let set = async {
         let mut ticks = site.ticks().await.unwrap();
         next(&mut ticks).await.unwrap();

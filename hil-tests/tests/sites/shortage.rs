@@ -5,7 +5,10 @@ use ecovisor_hil_tests::site::{Site, next};
 use ecovisor_hil_tests::{balance, wait};
 use ecovisor_sdk::{EventKind, Lease, Notice, Power, Setting, Thresholds};
 
-/// At night the grid is away from the 40th to the 60th minute: a tick of a minute takes a tenth of a second, so that
+/// When the night begins, in ms since 1970 UTC.
+const NIGHT_MS: u64 = 1_655_798_400_000;
+
+/// At night the grid is away from the 60th to the 80th minute: a tick of a minute takes a tenth of a second, so that
 /// there is time to subscribe before.
 fn outage() -> String {
     let night = replaced(NOON, "2022-06-21T19:00:00Z", "2022-06-21T08:00:00Z");
@@ -14,7 +17,7 @@ fn outage() -> String {
         "battery_capacity = \"200 Wh\"\ncharge_limit = \"40 W\"\ndischarge_limit = \"100 W\"\n",
         "",
     );
-    format!("{night}[[sim.outage]]\nfrom = \"40 min\"\nto = \"60 min\"\n")
+    format!("{night}[[sim.outage]]\nfrom = \"60 min\"\nto = \"80 min\"\n")
 }
 
 #[tokio::test]
@@ -47,7 +50,7 @@ async fn a_cap_is_lowered_while_supply_is_short_and_restored_afterwards() {
         loop {
             let tick = next(&mut ticks).await?;
             balance::check(&tick)?;
-            if tick.tick > 64 {
+            if tick.wall_start_ms > NIGHT_MS + 84 * 60_000 {
                 break anyhow::Ok(());
             }
         }
