@@ -139,3 +139,12 @@ fn what_comes_into_a_house_below_zero_pays_its_deficit_first() {
         .settle();
     assert_eq!((books.deficit, books.accounts[0].stored), (sum(0), e(3)));
 }
+
+#[test]
+fn what_house_lacks_takes_nothing_from_anothers_battery() {
+    let books = scene().deficit(7).app(|t, a| (t.load, a.stored) = (e(5), e(10))).settle();
+    assert_eq!((books.flows[0].battery_to_load, books.deficit), (e(5), sum(7)));
+    // What another lends is whole too.
+    let books = scene().islanded().deficit(7).app(|t, _| t.load = e(5)).app(|_, a| a.stored = e(10)).settle();
+    assert_eq!((books.flows[1].lent, books.flows[2].lent, books.deficit), (sum(5), sum(0), sum(7)));
+}
