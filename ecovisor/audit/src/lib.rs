@@ -9,7 +9,7 @@
 //! | [`snapshot`] | the state, and the one function that moves it |
 //! | [`record`] | what a tick led to, readable alone |
 //! | [`books`] | whether a tick's tables add up, and follow from the tick before |
-//! | [`verify`] | replay, recheck, compare |
+//! | [`mod@verify`] | replay, recheck, compare |
 //! | [`table`] | the ledger as CSV, and back |
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 

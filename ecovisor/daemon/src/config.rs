@@ -1,5 +1,5 @@
 //! The configuration: one TOML file, every quantity a string with its unit, nothing unknown accepted. File -> [`Config`]
-//! -> [`Rules`] and devices; nothing is opened in between.
+//! -> [`Rules`](ecovisor_core::Rules) and devices; nothing is opened in between.
 
 mod build;
 mod quantity;
