@@ -148,6 +148,8 @@ mod tests {
         assert_eq!(fill(EnergySum::new(30), &energies(&[4, 12, 99]), &[1, 1, 1]), energies(&[4, 12, 14]));
         // Weight zero receives nothing, whatever it needs.
         assert_eq!(fill(EnergySum::new(30), &energies(&[4, 12]), &[0, 1]), energies(&[0, 12]));
+        // Who needs exactly its part gets no more, though a boundary might have given it the odd one.
+        assert_eq!(fill(EnergySum::new(10), &energies(&[9, 9, 3]), &[1, 1, 1]), energies(&[3, 4, 3]));
         // Among those who need more than their part one boundary split decides.
         assert_eq!(fill(EnergySum::new(10), &energies(&[9, 9, 9]), &[1, 1, 1]), energies(&[3, 3, 4]));
     }
