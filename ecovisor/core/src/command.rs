@@ -5,7 +5,7 @@ use crate::cap::{ContainerId, ContainerName};
 use crate::carbon::Budget;
 use crate::share::Share;
 use crate::site::{Rules, Tick};
-use ecovisor_units::{CarbonRate, Energy, Millis, Power};
+use ecovisor_units::{CarbonRate, Energy, Millis, Power, WattHours};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -135,7 +135,7 @@ pub enum Refusal {
         containers: u32,
     },
     /// More battery capacity than is free.
-    #[error("battery capacity of {asked} exceeds the {free} that are free")]
+    #[error("battery capacity of {} exceeds the {} that are free", WattHours(.asked.wide()), WattHours(.free.wide()))]
     Capacity {
         /// What was asked.
         asked: Energy,
@@ -143,7 +143,9 @@ pub enum Refusal {
         free: Energy,
     },
     /// A floor above the capacity.
-    #[error("a battery floor of {floor} lies above the capacity of {capacity}")]
+    #[error(
+        "a battery floor of {} lies above the capacity of {}", WattHours(.floor.wide()), WattHours(.capacity.wide())
+    )]
     Floor {
         /// What was asked.
         floor: Energy,

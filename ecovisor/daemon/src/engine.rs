@@ -182,13 +182,22 @@ impl Runner {
         (runner, engine)
     }
 
-    /// Runs on the real or scaled clock until `shutdown`: then a last snapshot is made and every cap lifted.
+    /// Opens the containers, applies the configuration, settles the time in which no daemon ran: before anybody is let
+    /// in, so that nobody sees the state from before.
+    ///
+    /// # Errors
+    /// [`Ended`] where it cannot go on.
+    pub fn prepare(&mut self) -> Result<(), Ended> {
+        self.settle_in()?;
+        self.settle_absence()
+    }
+
+    /// Runs a prepared engine on the real or scaled clock until `shutdown`: then a last snapshot is made and every cap
+    /// lifted.
     ///
     /// # Errors
     /// [`Ended`] where it cannot go on: the process must end then.
     pub async fn run(mut self, shutdown: CancellationToken) -> Result<(), Ended> {
-        self.settle_in()?;
-        self.settle_absence()?;
         let mut due_us = clock::boot_us().saturating_add(self.period_us());
         self.boot_us = Some(clock::boot_us());
         loop {

@@ -196,7 +196,8 @@ async fn serve(opened: Opened) -> Result<(), Failure> {
     let Opened { parts, store, ahead, metrics, doors, denials } = opened;
     let shutdown = CancellationToken::new();
     let signals = Signals::listen().map_err(Failure::Start)?;
-    let (runner, engine) = Runner::new(parts);
+    let (mut runner, engine) = Runner::new(parts);
+    runner.prepare().map_err(|ended| Failure::Loop(ended.into()))?;
     let forecast: Option<Arc<dyn ForecastSource>> = forecast(ahead);
     let doors = doors::open_audited(doors, engine.clone(), store, forecast, denials, shutdown.clone());
     let doors = doors.await.map_err(Failure::Start)?;

@@ -14,14 +14,14 @@ async fn a_bad_configuration_ends_with_64_names_field_and_value_and_binds_nothin
         (with("peak = \"200 W\"", "peak = \"200\""), vec!["peak", "`200`"]),
         (with("import_limit", "improt_limit"), vec!["improt_limit"]),
         (with("US-CAL-CISO", "XX-NOWHERE"), vec!["carbon.zone", "XX-NOWHERE"]),
-        (with("floor = \"432 Wh\"", "floor = \"2 kWh\""), vec!["battery.floor", "7.2 MJ"]),
+        (with("floor = \"432 Wh\"", "floor = \"2 kWh\""), vec!["battery.floor", "2 kWh"]),
         (with("factor = 600", "factor = 0"), vec!["clock.factor", "0"]),
         (with("2022-06-21T19:00:00Z", "noon"), vec!["clock.start", "noon"]),
         (with("name = \"noon\"", "name = \"High Noon\""), vec!["site.name", "High Noon"]),
         (with("grid_limit = \"60 W\"", "grid_limit = \"600 W\""), vec!["app[1]", "batch", "600 W", "400 W"]),
         (
             with("battery_capacity = \"200 Wh\"", "battery_capacity = \"2 kWh\""),
-            vec!["app[1]", "batch", "7.2 MJ"],
+            vec!["app[1]", "batch", "2 kWh"],
         ),
         (noon_and("[metrics]\nlisten = \"0.0.0.0:9\"\n"), vec!["metrics.listen", "0.0.0.0:9"]),
         (

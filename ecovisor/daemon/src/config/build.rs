@@ -9,7 +9,7 @@ use ecovisor_core::site::{GridConnection, SiteBattery};
 use ecovisor_core::{
     AppName, AppPolicy, BatteryShare, Command, Efficiency, Rules, Share, Shortfall, Site, SolarRule,
 };
-use ecovisor_units::{Energy, Millis, Power, Ppm};
+use ecovisor_units::{Energy, Millis, Power, Ppm, WattHours};
 use std::path::{Path, PathBuf};
 
 /// Why a configuration cannot hold; the message names the field.
@@ -235,7 +235,11 @@ impl Config {
         if floor >= capacity {
             return Err(invalid(
                 "battery.floor",
-                format!("{floor} leaves nothing of the capacity, {capacity}"),
+                format!(
+                    "{} leaves nothing of the capacity, {}",
+                    WattHours(floor.wide()),
+                    WattHours(capacity.wide())
+                ),
             ));
         }
         let efficiency = |field: &str, ppm: Ppm| {
@@ -382,7 +386,7 @@ mod tests {
             ("[sim]\nstation = \"moon\"\n", "sim.station: `moon` is none of greensboro-nc"),
             (
                 "[sim]\n[battery]\ncapacity = \"1 Wh\"\nfloor = \"1 Wh\"\ncharge_limit = \"1 W\"\ndischarge_limit = \"1 W\"\n",
-                "battery.floor: 3.6 kJ leaves nothing",
+                "battery.floor: 1 Wh leaves nothing",
             ),
         ] {
             let refusal = refusal(addition);
