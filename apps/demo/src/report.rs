@@ -141,7 +141,7 @@ fn stored(account: &Account) -> Option<String> {
     };
     let cost = match cost.is_zero() {
         true => String::new(),
-        false => format!("; its CO2e, {cost}, counts when it is used"),
+        false => format!("; the ledger has charged {cost} for it, which the table leaves out"),
     };
     Some(format!("  {}: {left} are left in its battery ({charged}){cost}", account.name))
 }
