@@ -413,6 +413,12 @@ impl Site {
         &self.setup.rules
     }
 
+    /// The rules that hold from the next tick.
+    #[must_use]
+    pub fn rules_staged(&self) -> &Rules {
+        &self.view(true).rules
+    }
+
     /// The apps as they stand now, `house` last; with what is staged where `staged`.
     #[must_use]
     pub fn apps(&self, staged: bool) -> &[App] {

@@ -199,7 +199,7 @@ async fn serve(
     let (reporter, health) = tonic_health::server::health_reporter();
     tokio::spawn(report_health(reporter, behind.engine.clone(), shutdown.clone()));
     let energy = EnergyServiceServer::new(Energy { behind: behind.clone(), readers: readers.clone() });
-    let operator = OperatorServiceServer::new(Operator { behind, readers, staged: Arc::default() });
+    let operator = OperatorServiceServer::new(Operator { behind, readers, policies: Arc::default() });
     let reflection = || {
         tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)

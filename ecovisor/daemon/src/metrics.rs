@@ -108,19 +108,11 @@ impl Metrics {
     }
 }
 
-/// Serves the metrics until `shutdown` ends.
+/// Takes the address.
 ///
 /// # Errors
-/// Where the address is not a loopback one (there is neither encryption nor a caller's name here), or is taken.
-pub async fn serve(
-    addr: SocketAddr,
-    metrics: Arc<Metrics>,
-    shutdown: impl Future<Output = ()> + Send + 'static,
-) -> anyhow::Result<()> {
-    serve_on(bind(addr).await?, metrics, shutdown).await
-}
-
-async fn bind(addr: SocketAddr) -> anyhow::Result<TcpListener> {
+/// Where it is not a loopback one (there is neither encryption nor a caller's name here), or is taken.
+pub async fn bind(addr: SocketAddr) -> anyhow::Result<TcpListener> {
     anyhow::ensure!(
         addr.ip().is_loopback(),
         "metrics are served on a loopback address only, not on {addr}: put an authenticating proxy before it"
@@ -128,7 +120,11 @@ async fn bind(addr: SocketAddr) -> anyhow::Result<TcpListener> {
     TcpListener::bind(addr).await.with_context(|| format!("metrics cannot be served on {addr}"))
 }
 
-async fn serve_on(
+/// Serves the metrics until `shutdown` ends.
+///
+/// # Errors
+/// Where the listener fails.
+pub async fn serve(
     listener: TcpListener,
     metrics: Arc<Metrics>,
     shutdown: impl Future<Output = ()> + Send + 'static,
@@ -448,7 +444,7 @@ mod tests {
         let addr = listener.local_addr().unwrap();
         let (stop, stopped) = oneshot::channel::<()>();
         let serving =
-            tokio::spawn(serve_on(listener, Arc::clone(&scene.metrics), async { drop(stopped.await) }));
+            tokio::spawn(serve(listener, Arc::clone(&scene.metrics), async { drop(stopped.await) }));
         let answer = get_over_http(addr, "/metrics").await;
         assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
         assert!(answer.contains(&format!("content-type: {FORMAT}\r\n")), "{answer}");

@@ -196,13 +196,17 @@ async fn serve(opened: Opened) -> Result<(), Failure> {
     let Opened { parts, store, ahead, metrics, doors, denials } = opened;
     let shutdown = CancellationToken::new();
     let signals = Signals::listen().map_err(Failure::Start)?;
+    let scraped = match metrics {
+        Some((metrics, addr)) => Some((metrics::bind(addr).await.map_err(Failure::Start)?, metrics)),
+        None => None,
+    };
     let (mut runner, engine) = Runner::new(parts);
     runner.prepare().map_err(|ended| Failure::Loop(ended.into()))?;
     let forecast: Option<Arc<dyn ForecastSource>> = forecast(ahead);
     let doors = doors::open_audited(doors, engine.clone(), store, forecast, denials, shutdown.clone());
     let doors = doors.await.map_err(Failure::Start)?;
-    if let Some((metrics, addr)) = metrics {
-        let serving = metrics::serve(addr, metrics, shutdown.clone().cancelled_owned());
+    if let Some((listener, metrics)) = scraped {
+        let serving = metrics::serve(listener, metrics, shutdown.clone().cancelled_owned());
         tokio::spawn(async move {
             if let Err(error) = serving.await {
                 tracing::error!(%error, "metrics are not served");

@@ -300,7 +300,7 @@ impl Bench {
         let fake = FakeEngine {
             state: state.clone(),
             store: store.clone(),
-            view: watch::channel(Arc::new(placeholder(&state))).0,
+            view: watch::channel(Arc::new(first_view(&state))).0,
             ticks: ticks.clone(),
             places: vec![],
             outcome: None,
@@ -420,7 +420,7 @@ pub fn is_root() -> bool {
     rustix::process::geteuid().is_root()
 }
 
-fn placeholder(state: &Snapshot) -> View {
+fn first_view(state: &Snapshot) -> View {
     View {
         name: "".into(),
         site: Arc::new(state.site.clone()),

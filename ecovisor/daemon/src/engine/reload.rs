@@ -108,7 +108,7 @@ impl Runner {
             app: String::new(),
         };
         if let Ok(rules) = config.rules()
-            && rules != *self.state.site.rules()
+            && rules != *self.state.site.rules_staged()
         {
             changes.push(none("the site's rules".to_owned(), Command::Reconfigure(rules)));
         }

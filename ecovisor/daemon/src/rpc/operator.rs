@@ -10,9 +10,9 @@ use super::usage::Whose;
 use super::watched::{Thresholds, Watched};
 use super::{Behind, containers, ledger, named, setters, show};
 use crate::attach::Claimant;
-use crate::engine::handle::{Actor, AskError, Question, Reply, View};
+use crate::engine::handle::{Actor, AskError, Question, Reply};
 use ecovisor_audit::Grants;
-use ecovisor_core::{AppId, Command, Rules, Tick};
+use ecovisor_core::{AppId, Command};
 use ecovisor_proto::v1;
 use ecovisor_proto::v1::operator_service_server::OperatorService;
 use serde_json::{Value, json};
@@ -29,9 +29,8 @@ pub struct Operator {
     pub behind: Behind,
     /// Places for readers of the past.
     pub readers: Readers,
-    /// The rules that the last change of policies staged, and the tick from which they hold: the state shows only
-    /// those in force, and the next change must not undo this one.
-    pub staged: Arc<Mutex<Option<(Tick, Rules)>>>,
+    /// Held while policies are read, changed and written back, so that no change undoes another.
+    pub policies: Arc<Mutex<()>>,
 }
 
 /// Whether something is done or only tried.
@@ -86,14 +85,6 @@ impl Operator {
             app: shown,
             to_house_uj: of.map_or(0, |id| show_site::to_house(view, id, app)),
         })
-    }
-
-    /// The rules that hold from the next tick, as far as is known here.
-    fn coming_rules(view: &View, staged: &Option<(Tick, Rules)>) -> Rules {
-        match staged {
-            Some((from, rules)) if view.site.tick() < *from => rules.clone(),
-            _ => view.site.rules().clone(),
-        }
     }
 
     /// An app's number by name, with who asks.
@@ -303,15 +294,14 @@ impl OperatorService for Operator {
             }
         });
         unsupported.map_err(|problem| self.behind.denied(&actor, problem.about("shortfall")))?;
-        let mut staged = self.staged.lock().await;
-        let mut rules = Self::coming_rules(&self.behind.engine.view(), &staged);
+        let _alone = self.policies.lock().await;
+        let mut rules = self.behind.engine.view().site.rules_staged().clone();
         rules.redistribute = redistribute.unwrap_or(rules.redistribute);
         rules.export = export.unwrap_or(rules.export);
         let arguments = json!({ "redistribute": redistribute, "export": export });
         let command = Command::Reconfigure(rules.clone());
         let answer = self.command(actor, arguments, command, None, Run::Real).await?;
         let policies = Some(show_site::policies(&rules));
-        *staged = Some((answer.accepted.holds_from, rules));
         Ok(Response::new(v1::SetPoliciesReply { holds_from_tick: answer.accepted.holds_from.0, policies }))
     }
 
@@ -330,15 +320,11 @@ impl OperatorService for Operator {
         let actor = self.behind.operator(&request, "ReloadConfig")?;
         let v1::ReloadConfigRequest { dry_run } = request.into_inner();
         let arguments = json!({ "dry_run": dry_run });
-        // What was staged before is part of what the engine reloads over.
-        let mut staged = self.staged.lock().await;
+        let _alone = self.policies.lock().await;
         let asked = self.behind.engine.ask(actor, arguments, Question::Reload { dry_run }).await;
         let Reply::Reloaded(reloaded) = asked.map_err(Problem::from)? else {
             return Err(Problem::stopping().into());
         };
-        if !dry_run {
-            *staged = None;
-        }
         Ok(Response::new(v1::ReloadConfigReply {
             holds_from_tick: reloaded.holds_from.map(|tick| tick.0),
             changed: reloaded.changed,
