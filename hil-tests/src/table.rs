@@ -6,6 +6,18 @@ use std::collections::BTreeMap;
 /// One row: its cells by column.
 pub type Row = BTreeMap<String, String>;
 
+/// The columns whose sum is an app's load: each says from where a part of it came.
+pub const LOAD_SOURCES: [&str; 8] = [
+    "solar_to_load_uj",
+    "received_to_load_uj",
+    "battery_to_load_uj",
+    "forced_to_load_uj",
+    "grid_to_load_uj",
+    "overdraft_grid_uj",
+    "overdraft_from_spill_uj",
+    "overdraft_lent_uj",
+];
+
 /// Reads a table with its header.
 ///
 /// # Errors

@@ -39,17 +39,11 @@ async fn every_exported_row_balances() {
     // The last tick is committed with the next one, and the apps are there from the second on.
     assert!(apps.len() > 3 * 8, "three accounts in ten ticks: {}", apps.len());
     for row in apps {
-        let sources = [
-            "solar_to_load_uj",
-            "received_to_load_uj",
-            "battery_to_load_uj",
-            "forced_to_load_uj",
-            "grid_to_load_uj",
-            "overdraft_grid_uj",
-            "overdraft_from_spill_uj",
-            "overdraft_lent_uj",
-        ];
-        assert_eq!(table::figure(row, "load_uj").unwrap(), table::sum(row, &sources).unwrap(), "{row:?}");
+        assert_eq!(
+            table::figure(row, "load_uj").unwrap(),
+            table::sum(row, &table::LOAD_SOURCES).unwrap(),
+            "{row:?}"
+        );
     }
 }
 

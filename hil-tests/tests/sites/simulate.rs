@@ -96,19 +96,7 @@ fn check_row(row: &Row) {
         ("solar_in_uj", &["solar_to_load_uj", "solar_to_lenders_uj", "solar_to_battery_uj", "spilled_uj"]),
         ("spilled_uj", &["given_uj", "exported_uj", "curtailed_uj", "kept_uj", "spill_to_overdraft_uj"]),
         ("received_uj", &["received_to_load_uj", "received_to_lenders_uj", "received_to_battery_uj"]),
-        (
-            "load_uj",
-            &[
-                "solar_to_load_uj",
-                "received_to_load_uj",
-                "battery_to_load_uj",
-                "forced_to_load_uj",
-                "grid_to_load_uj",
-                "overdraft_grid_uj",
-                "overdraft_from_spill_uj",
-                "overdraft_lent_uj",
-            ],
-        ),
+        ("load_uj", &table::LOAD_SOURCES),
     ];
     for (whole, parts) in whole_and_parts {
         assert_eq!(figure(row, whole).unwrap(), sum(row, parts).unwrap(), "{whole} in {row:?}");
