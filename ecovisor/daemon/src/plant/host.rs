@@ -472,4 +472,33 @@ mod tests {
         assert_eq!(drawn(None, true), Energy::ZERO);
         assert_eq!(drawn(None, false), Energy::from_joules(5));
     }
+
+    #[test]
+    fn a_cgroups_counter_that_went_on_settles_an_absence() {
+        let root = tempfile::tempdir().unwrap();
+        let group = root.path().join("web");
+        std::fs::create_dir(&group).unwrap();
+        std::fs::write(root.path().join("cgroup.controllers"), "cpu\n").unwrap();
+        std::fs::write(group.join("cpu.max"), "max 100000\n").unwrap();
+        let used =
+            |micros: u64| std::fs::write(group.join("cpu.stat"), format!("usage_usec {micros}\n")).unwrap();
+        let open = || {
+            let mut host = host(&format!("cgroup_root = \"{}\"\n", root.path().display()));
+            host.attach(ContainerId::new(1), &Target::Cgroup("web".to_owned())).unwrap();
+            host
+        };
+        used(5_000_000);
+        let remembered = open().counters();
+        assert_eq!(remembered, [(ContainerId::new(1), 5_000_000_000)]);
+
+        // Two seconds of CPU time while nobody was there, of 20 W over all cores.
+        used(7_000_000);
+        let span = Span { wall_ms: 0, length: Millis::new(60_000), real_us: 60_000_000 };
+        let absent = |mut host: Host| host.measure_absence(span)[0].1.unwrap().value;
+        assert_eq!(absent(open()), Energy::ZERO, "without the old figure nothing is known of the absence");
+        let mut host = open();
+        host.recall(remembered[0].0, remembered[0].1);
+        let cores = u64::from(host.model.cores());
+        assert_eq!(absent(host), Energy::new(40_000_000 / cores));
+    }
 }
