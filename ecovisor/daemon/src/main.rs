@@ -1,24 +1,9 @@
 //! `ecovisord`: the energy hypervisor's daemon. Exit codes: 0 ended as asked, 64 could not start (nothing was bound),
 //! 70 the tick loop ended (its state is in the journal).
-#![cfg_attr(test, allow(clippy::unwrap_used))]
-
-mod attach;
-mod ca;
-mod clock;
-mod config;
-mod doors;
-mod engine;
-mod identity;
-mod metrics;
-mod plant;
-mod rpc;
-mod serve;
-mod simulate;
-mod store;
-mod trail;
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
+use ecovisord::{Failure, ca, config, read_config, serve, simulate};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -102,14 +87,6 @@ fn main() -> ExitCode {
     }
 }
 
-/// How the daemon can fail.
-enum Failure {
-    /// Before anything was bound.
-    Start(anyhow::Error),
-    /// While running.
-    Loop(anyhow::Error),
-}
-
 fn log(arguments: &Arguments) -> anyhow::Result<()> {
     let filter = tracing_subscriber::EnvFilter::try_new(&arguments.log)
         .with_context(|| format!("--log `{}` is no filter such as info or ecovisord=debug", arguments.log))?;
@@ -122,16 +99,6 @@ fn log(arguments: &Arguments) -> anyhow::Result<()> {
         false => subscriber.init(),
     }
     Ok(())
-}
-
-/// Reads and parses a configuration.
-fn read_config(path: &Path) -> anyhow::Result<(config::Config, engine::handle::LoadedConfig)> {
-    let toml = std::fs::read_to_string(path)
-        .with_context(|| format!("cannot read the configuration {}", path.display()))?;
-    let parsed = config::Config::parse(&toml).with_context(|| path.display().to_string())?;
-    let loaded =
-        engine::handle::LoadedConfig { toml, path: path.display().to_string(), loaded_ms: clock::wall_ms() };
-    Ok((parsed, loaded))
 }
 
 fn check(path: &Path) -> anyhow::Result<()> {
