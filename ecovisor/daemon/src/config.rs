@@ -9,6 +9,7 @@ pub use build::{AppSetup, Places};
 pub use quantity::Quantity;
 pub use report::report;
 
+use crate::store::Engine;
 use ecovisor_units::{CarbonIntensity, Energy, Millis, Power, Ppm};
 use serde::Deserialize;
 use std::net::SocketAddr;
@@ -363,6 +364,9 @@ pub struct LoadSection {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct StoreSection {
+    /// Which engine keeps the ledger.
+    #[serde(default)]
+    pub engine: Engine,
     /// Ticks between snapshots.
     #[serde(default = "defaults::snapshot_ticks")]
     pub snapshot_ticks: u64,
@@ -370,7 +374,7 @@ pub struct StoreSection {
 
 impl Default for StoreSection {
     fn default() -> Self {
-        Self { snapshot_ticks: defaults::snapshot_ticks() }
+        Self { engine: Engine::default(), snapshot_ticks: defaults::snapshot_ticks() }
     }
 }
 

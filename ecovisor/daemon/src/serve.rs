@@ -9,7 +9,7 @@ use crate::metrics::{self, Metrics};
 use crate::plant::{Ahead, Plant};
 use crate::rpc::Denials;
 use crate::rpc::forecast::ForecastSource;
-use crate::store::{SledStore, Store};
+use crate::store::Store;
 use crate::trail::{Trail, TrailEntry, TrailOutcome};
 use crate::{Failure, read_config};
 use anyhow::Context;
@@ -83,7 +83,7 @@ fn open(arguments: &RunArguments, config: Config, loaded: LoadedConfig) -> anyho
     let run_dir = arguments.run_dir.clone().unwrap_or_else(|| config.run_dir(&places));
     make_private(&state_dir)?;
     let mut plant = Plant::open(&config)?;
-    let store: Arc<dyn Store> = Arc::new(SledStore::at(&state_dir.join("store"))?);
+    let store = config.store.engine.open(&state_dir.join("store"))?;
     let (attempt, last_tick) =
         Attempts::begin(&state_dir).context("cannot write into the state directory")?;
     let recovered =

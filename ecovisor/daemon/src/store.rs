@@ -5,28 +5,32 @@
 //!        |
 //!   [Shelved]   numbers and links the entries, frames every value, cuts it into parts, names what is damaged
 //!        |
-//!   [Shelf]     ordered keys and values: `sled` on disk, `memory` for simulated sites and tests
+//!   [Shelf]     ordered keys and values: `sled` or `redb` on disk, `memory` for simulated sites and tests
 //! ```
 //!
 //! Entries are numbered without gaps and linked by hashes in the order in which they were committed. What was not yet
 //! acknowledged when the process or the power went may be lost from the end, never from the middle. A write that failed
 //! leaves it open what reached the disk, so the store takes nothing more; who starts again reads what is there.
 
+mod engine;
 mod key;
 mod memory;
+mod redb;
 mod shelf;
 mod sled;
 
 #[cfg(test)]
 mod contract;
 
+pub use engine::Engine;
 pub use memory::MemoryStore;
-pub use sled::SledStore;
 
 use ecovisor_audit::{Checkpoint, Entry, FrameError, Link, Linked, Record, Snapshot};
 use ecovisor_core::Tick;
 use ecovisor_units::Millis;
-use std::path::PathBuf;
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
 use thiserror::Error;
 
 /// Ticks between two snapshots. A restart replays at most so many (600 ticks of 1,000 apps take about a second), and a
@@ -132,6 +136,31 @@ pub enum StoreError {
     /// Another process has it: there is one daemon at a time.
     #[error("the store {} is in use by another process", .0.display())]
     InUse(PathBuf),
+    /// Another engine wrote it: ask for that one, or copy the store.
+    #[error(
+        "the store {} was written by {found}, not by {asked}: say `engine = \"{found}\"` in [store], or copy it: \
+         ecovisord store copy --from {} --to DIRECTORY --engine {asked}",
+        .path.display(),
+        .path.display()
+    )]
+    OtherEngine {
+        /// Where.
+        path: PathBuf,
+        /// Which engine's files are there.
+        found: Engine,
+        /// Which was to open them.
+        asked: Engine,
+    },
+    /// The engine cannot read its own files: restore a copy, or salvage what is whole.
+    #[error("{engine} cannot {doing} the store: {why}")]
+    Engine {
+        /// Which engine.
+        engine: Engine,
+        /// What was being done.
+        doing: &'static str,
+        /// What it says.
+        why: String,
+    },
     /// A newer program wrote it: go back to that one; nothing was changed.
     #[error("{what} was written in format version {found}, this program knows versions up to {known}")]
     Newer {
@@ -172,4 +201,12 @@ pub enum StoreError {
     /// An earlier write failed: end the process.
     #[error("the store takes nothing more after a failed write")]
     Stopped,
+}
+
+/// Makes a directory's own name durable.
+fn sync_parent(directory: &Path) -> io::Result<()> {
+    match directory.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => File::open(parent)?.sync_all(),
+        Some(_) | None => File::open(".")?.sync_all(),
+    }
 }

@@ -3,7 +3,6 @@
 use super::key::{Key, Place, Room};
 use super::memory::Memory;
 use super::shelf::{Shelf, Shelved};
-use super::sled::Sled;
 use super::*;
 use ecovisor_audit::{Applied, Grants, Note};
 use ecovisor_core::{
@@ -66,27 +65,36 @@ impl Bench for InMemory {
     }
 }
 
-struct OnDisk(TempDir);
+/// In a directory of its own, by an engine.
+struct OnDisk<const REDB: bool>(TempDir);
 
-impl Bench for OnDisk {
-    type Shelf = Sled;
+impl<const REDB: bool> OnDisk<REDB> {
+    const ENGINE: Engine = if REDB { Engine::Redb } else { Engine::Sled };
+
+    fn path(&self) -> PathBuf {
+        self.0.path().join("store")
+    }
+}
+
+impl<const REDB: bool> Bench for OnDisk<REDB> {
+    type Shelf = Box<dyn Shelf>;
     fn new() -> Self {
         Self(TempDir::new().unwrap())
     }
     /// sled's own threads may hold the lock a moment longer than the store that was dropped.
-    fn open(&mut self) -> Result<SledStore, StoreError> {
-        let path = self.0.path().join("store");
-        let mut tries = (0..100_000).map(|_| SledStore::at(&path));
+    fn open(&mut self) -> Result<Shelved<Box<dyn Shelf>>, StoreError> {
+        let path = self.path();
+        let mut tries = (0..100_000).map(|_| Self::ENGINE.shelf(&path));
         let open = tries.find(|opened| {
             std::thread::yield_now();
             !matches!(opened, Err(StoreError::InUse(_)))
         });
-        open.unwrap_or(Err(StoreError::InUse(path)))
+        Shelved::open(open.unwrap_or(Err(StoreError::InUse(path)))?)
     }
-    fn give_back(&mut self, store: SledStore) {
+    fn give_back(&mut self, store: Shelved<Box<dyn Shelf>>) {
         drop(store);
     }
-    fn put_back(&mut self, shelf: Sled) {
+    fn put_back(&mut self, shelf: Box<dyn Shelf>) {
         drop(shelf);
     }
 }
@@ -96,8 +104,11 @@ macro_rules! contract {
         mod in_memory {
             $(#[test] fn $rule() { super::$rule(<super::InMemory as super::Bench>::new()); })*
         }
-        mod on_disk {
-            $(#[test] fn $rule() { super::$rule(<super::OnDisk as super::Bench>::new()); })*
+        mod in_sled {
+            $(#[test] fn $rule() { super::$rule(<super::OnDisk<false> as super::Bench>::new()); })*
+        }
+        mod in_redb {
+            $(#[test] fn $rule() { super::$rule(<super::OnDisk<true> as super::Bench>::new()); })*
         }
     };
 }
@@ -407,17 +418,46 @@ fn what_is_forgotten_is_not_needed(mut bench: impl Bench) {
     assert_eq!(store.tick_at(Millis::new(10_000)).unwrap(), Some(Tick(10)));
 }
 
-#[test]
-fn a_second_process_is_told_that_the_store_is_in_use() {
-    let mut bench = OnDisk::new();
+fn a_second_process_is_told_in<const REDB: bool>() {
+    let mut bench = OnDisk::<REDB>::new();
     let _held = bench.open().unwrap();
-    let Err(error) = SledStore::at(&bench.0.path().join("store")) else { panic!("opened twice") };
+    let Err(error) = OnDisk::<REDB>::ENGINE.open(&bench.path()) else { panic!("opened twice") };
     assert!(matches!(&error, StoreError::InUse(path) if path.ends_with("store")), "{error}");
 }
 
 #[test]
+fn a_second_process_is_told_that_the_store_is_in_use() {
+    a_second_process_is_told_in::<false>();
+    a_second_process_is_told_in::<true>();
+}
+
+fn the_other_engine_is_refused_by<const REDB: bool>(asked: Engine) {
+    let mut bench = OnDisk::<REDB>::new();
+    let store = bench.open().unwrap();
+    Life::begin(&store);
+    drop(store);
+    let Err(error) = asked.open(&bench.path()) else { panic!("opened by {asked}") };
+    let (found, path) = (OnDisk::<REDB>::ENGINE, bench.path());
+    assert_eq!(
+        error.to_string(),
+        format!(
+            "the store {path} was written by {found}, not by {asked}: say `engine = \"{found}\"` in [store], or copy it: \
+             ecovisord store copy --from {path} --to DIRECTORY --engine {asked}",
+            path = path.display()
+        )
+    );
+}
+
+#[test]
+fn a_store_is_opened_by_the_engine_that_wrote_it_and_by_no_other() {
+    the_other_engine_is_refused_by::<false>(Engine::Redb);
+    the_other_engine_is_refused_by::<true>(Engine::Sled);
+    assert_eq!(Engine::of(Path::new("/nonexistent")), None);
+}
+
+#[test]
 fn nothing_goes_into_files_that_the_barrier_does_not_cover() {
-    let mut bench = OnDisk::new();
+    let mut bench = OnDisk::<false>::new();
     let store = bench.open().unwrap();
     let mut life = large_life(&store, 500);
     for _ in 0..50 {
@@ -428,7 +468,7 @@ fn nothing_goes_into_files_that_the_barrier_does_not_cover() {
     (0..20).for_each(|_| large_tick(&mut life, &store));
     let store = bench.reopen(store).unwrap();
     assert_eq!(replayed(store.load().unwrap()), life.state);
-    let blobs: Vec<_> = std::fs::read_dir(bench.0.path().join("store/blobs")).unwrap().collect();
+    let blobs: Vec<_> = std::fs::read_dir(bench.path().join("blobs")).unwrap().collect();
     assert!(blobs.is_empty(), "{blobs:?}");
 }
 

@@ -9,8 +9,9 @@ use serde::{Deserialize, Serialize};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// The most bytes of one part of a value. sled keeps up to 17 neighbours in one page and writes pages beyond 128 KiB
-/// into files of their own, which neither its flush nor our barrier would cover: 17 × 4 KiB stays well below.
-const PART_BYTES: usize = 4096;
+/// into files of their own, which neither its flush nor our barrier would cover: 17 × 4 KiB stays well below. redb's pages
+/// have 4 KiB: a part with its key and the page's header (under 128 bytes together) just fits, and takes no second one.
+const PART_BYTES: usize = 4096 - 128;
 
 /// A key and its value.
 pub type Pair = Result<(Vec<u8>, Vec<u8>), StoreError>;
@@ -25,6 +26,20 @@ pub trait Shelf: Send + Sync {
 
     /// The first or the last key from `from` to before `to`.
     fn edge(&self, from: Key, to: Key, edge: Edge) -> Result<Option<Vec<u8>>, StoreError>;
+}
+
+impl Shelf for Box<dyn Shelf> {
+    fn write(&self, puts: Vec<(Key, Vec<u8>)>, removed: Vec<Key>) -> Result<(), StoreError> {
+        (**self).write(puts, removed)
+    }
+
+    fn range(&self, from: Key, to: Key) -> Box<dyn Iterator<Item = Pair> + Send + '_> {
+        (**self).range(from, to)
+    }
+
+    fn edge(&self, from: Key, to: Key, edge: Edge) -> Result<Option<Vec<u8>>, StoreError> {
+        (**self).edge(from, to, edge)
+    }
 }
 
 /// Which end of a range.

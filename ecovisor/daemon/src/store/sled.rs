@@ -10,11 +10,15 @@
 //! not at all; a transaction over several trees costs more and gives the same.
 
 use super::StoreError;
+use super::engine::Engine;
 use super::key::Key;
-use super::shelf::{Edge, Pair, Shelf, Shelved};
+use super::shelf::{Edge, Pair, Shelf};
 use std::fs::File;
 use std::io;
 use std::path::Path;
+
+/// Files of sled's in the store's directory; it makes `conf` first.
+pub const FILES: [&str; 2] = ["conf", "db"];
 
 /// What sled may keep of its pages in memory. A commit writes at the end of three ranges; only exports read more, once.
 const CACHE_BYTES: u64 = 16 << 20;
@@ -26,16 +30,13 @@ pub struct Sled {
     barrier: File,
 }
 
-/// A store on disk.
-pub type SledStore = Shelved<Sled>;
-
-impl SledStore {
-    /// Opens the store in a directory, or makes one there.
+impl Sled {
+    /// Opens sled's files in a directory, or makes them.
     ///
     /// # Errors
-    /// [`StoreError::InUse`] where another process has it, [`StoreError::Newer`] where a newer program wrote it, and
-    /// whatever else keeps it from being read.
-    pub fn at(directory: &Path) -> Result<Self, StoreError> {
+    /// [`StoreError::InUse`] where another process has it, [`StoreError::Engine`] where the files are not what sled wrote, and
+    /// whatever else keeps them from being read.
+    pub(super) fn at(directory: &Path) -> Result<Self, StoreError> {
         let opened = ::sled::Config::new()
             .path(directory)
             .cache_capacity(CACHE_BYTES)
@@ -44,17 +45,26 @@ impl SledStore {
             .open();
         let db = opened.map_err(|error| match locked(&error) {
             true => StoreError::InUse(directory.to_path_buf()),
-            false => disk("open")(error.into()),
+            false => refused("open")(error),
         })?;
         let barrier = File::open(directory.join("db")).map_err(disk("open"))?;
         sync_names(directory).map_err(disk("sync"))?;
-        Self::open(Sled { db, barrier })
+        Ok(Self { db, barrier })
     }
 }
 
 /// sled 0.34 has no kind of error for a file that is locked; its message says so.
 fn locked(error: &::sled::Error) -> bool {
     matches!(error, ::sled::Error::Io(io) if io.to_string().contains("could not acquire lock"))
+}
+
+fn refused(doing: &'static str) -> impl Fn(::sled::Error) -> StoreError {
+    move |error| match error {
+        ::sled::Error::Corruption { .. } | ::sled::Error::ReportableBug(_) => {
+            StoreError::Engine { engine: Engine::Sled, doing, why: error.to_string() }
+        }
+        other => disk(doing)(other.into()),
+    }
 }
 
 fn disk(doing: &'static str) -> impl Fn(io::Error) -> StoreError {
@@ -65,10 +75,7 @@ fn disk(doing: &'static str) -> impl Fn(io::Error) -> StoreError {
 fn sync_names(directory: &Path) -> io::Result<()> {
     File::open(directory.join("conf"))?.sync_all()?;
     File::open(directory)?.sync_all()?;
-    match directory.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => File::open(parent)?.sync_all(),
-        Some(_) | None => File::open(".")?.sync_all(),
-    }
+    super::sync_parent(directory)
 }
 
 impl Shelf for Sled {
@@ -80,8 +87,8 @@ impl Shelf for Sled {
         for key in removed {
             batch.remove(&key[..]);
         }
-        self.db.apply_batch(batch).map_err(|error| disk("write")(error.into()))?;
-        self.db.flush().map_err(|error| disk("flush")(error.into()))?;
+        self.db.apply_batch(batch).map_err(|error| refused("write")(error))?;
+        self.db.flush().map_err(|error| refused("flush")(error))?;
         self.barrier.sync_data().map_err(disk("sync"))
     }
 
@@ -91,7 +98,7 @@ impl Shelf for Sled {
         }
         let pairs = self.db.range(from..to);
         Box::new(pairs.map(|pair| {
-            let (key, value) = pair.map_err(|error| disk("read")(error.into()))?;
+            let (key, value) = pair.map_err(|error| refused("read")(error))?;
             Ok((key.to_vec(), value.to_vec()))
         }))
     }
@@ -105,7 +112,7 @@ impl Shelf for Sled {
             Edge::First => range.next(),
             Edge::Last => range.next_back(),
         };
-        let key = found.transpose().map_err(|error| disk("read")(error.into()))?;
+        let key = found.transpose().map_err(|error| refused("read")(error))?;
         Ok(key.map(|(key, _)| key.to_vec()))
     }
 }
