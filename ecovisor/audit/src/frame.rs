@@ -33,6 +33,16 @@ pub enum Kind {
     Mark,
     /// A piece of a value that is too large for its store.
     Part,
+    /// A tick's record with its link of the records' chain.
+    LinkedRecord,
+    /// What is known of a block without reading it.
+    BlockHead,
+    /// A stretch of the journal, in columns.
+    Block,
+    /// Rollups, in columns.
+    Rollups,
+    /// A day's seal.
+    Seal,
 }
 
 impl Kind {
@@ -44,6 +54,11 @@ impl Kind {
             Self::Record => 3,
             Self::Mark => 4,
             Self::Part => 5,
+            Self::LinkedRecord => 16,
+            Self::BlockHead => 17,
+            Self::Block => 18,
+            Self::Rollups => 19,
+            Self::Seal => 20,
         }
     }
 }
@@ -127,6 +142,12 @@ pub fn open(kind: Kind, frame: &[u8]) -> Result<&[u8], FrameError> {
         return Err(FrameError::WrongKind { wanted: kind.byte(), found: *found });
     }
     Ok(payload)
+}
+
+/// Whether some bytes say that they are a frame of that kind; whether they are whole is another question.
+#[must_use]
+pub fn is(kind: Kind, frame: &[u8]) -> bool {
+    frame.get(1) == Some(&kind.byte())
 }
 
 /// Frames a value.

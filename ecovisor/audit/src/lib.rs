@@ -11,13 +11,25 @@
 //! | [`books`] | whether a tick's tables add up, and follow from the tick before |
 //! | [`mod@verify`] | replay, recheck, compare |
 //! | [`table`] | the ledger as CSV, and back |
+//! | [`digest`] | every record carries a hash of all that came before it |
+//! | [`cells`] | numbers in columns, coded by their differences |
+//! | [`block`] | a stretch of the journal in columns, a fraction of its size |
+//! | [`rollup`] | what the ticks of a minute, an hour, a day came to |
+//! | [`seal`] | what stays of a day for ever |
+//! | [`history`] | the past on disk: raw days, minutes, hours, seals |
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+pub mod block;
 pub mod books;
+pub mod cells;
 pub mod chain;
+pub mod digest;
 pub mod frame;
+pub mod history;
 pub mod journal;
 pub mod record;
+pub mod rollup;
+pub mod seal;
 pub mod snapshot;
 pub mod table;
 pub mod verify;
@@ -27,8 +39,11 @@ mod life;
 
 pub use books::{Difference, TickRows};
 pub use chain::Link;
+pub use digest::LinkedRecord;
 pub use frame::{FrameError, Kind};
 pub use journal::{Entry, Grants, Linked, Note, Target};
 pub use record::Record;
+pub use rollup::{Level, Rollup};
+pub use seal::{Seal, SealError};
 pub use snapshot::{Applied, Checkpoint, Snapshot};
 pub use verify::{Fault, Report, Verifier, compare, verify};
