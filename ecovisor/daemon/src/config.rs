@@ -2,12 +2,16 @@
 //! -> [`Rules`](ecovisor_core::Rules) and devices; nothing is opened in between.
 
 mod build;
+pub mod file;
 mod quantity;
 mod report;
 
 pub use build::{AppSetup, Places};
 pub use quantity::Quantity;
 pub use report::report;
+
+#[cfg(test)]
+mod bad;
 
 use crate::store::Engine;
 use ecovisor_units::{CarbonIntensity, Energy, Millis, Power, Ppm};

@@ -34,8 +34,7 @@ pub enum Failure {
 /// # Errors
 /// Where it cannot be read, or says what cannot hold.
 pub fn read_config(path: &Path) -> anyhow::Result<(config::Config, engine::handle::LoadedConfig)> {
-    let toml = std::fs::read_to_string(path)
-        .with_context(|| format!("cannot read the configuration {}", path.display()))?;
+    let toml = config::file::read(path)?;
     let parsed = config::Config::parse(&toml).with_context(|| path.display().to_string())?;
     let loaded =
         engine::handle::LoadedConfig { toml, path: path.display().to_string(), loaded_ms: clock::wall_ms() };

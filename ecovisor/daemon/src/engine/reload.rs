@@ -35,9 +35,9 @@ impl Runner {
             return Ok(Err(AskError::SafeMode(reason.clone())));
         }
         let path = self.loaded.path.clone();
-        let text = match std::fs::read_to_string(&path) {
+        let text = match crate::config::file::read_again(path.as_ref()) {
             Ok(text) => text,
-            Err(error) => return Ok(Err(AskError::Config(format!("cannot read {path}: {error}")))),
+            Err(error) => return Ok(Err(AskError::Config(error.to_string()))),
         };
         let config = match Config::parse(&text) {
             Ok(config) => config,
