@@ -12,10 +12,14 @@
 //! | [`connection`] | a connection with the identity of its caller, counted while it lasts |
 //! | [`unix`] | sockets that appear and go with their apps |
 //! | [`tls`] | TCP, with certificates on both sides |
+//! | [`handshakes`] | room for callers who have no name yet |
 //! | [`gate`] | what every call passes |
+//! | [`quiet`] | lines of the log that strangers can cause |
 
 pub mod connection;
 pub mod gate;
+pub mod handshakes;
+pub mod quiet;
 pub mod tls;
 pub mod unix;
 
@@ -170,9 +174,14 @@ pub async fn open_audited(
     let access = Arc::new(Access { site: site_name, own_uid, operator_uids, operator_gid });
     let narration = Narration::start(&engine, shutdown.clone());
     let (sender, incoming) = mpsc::channel(CONNECTIONS_AHEAD);
-    let places = Places::default();
-    let entrance =
-        Entrance { engine: engine.clone(), access: access.clone(), paths: paths.clone(), places, sender };
+    let entrance = Entrance {
+        engine: engine.clone(),
+        access: access.clone(),
+        paths: paths.clone(),
+        places: Places::default(),
+        lines: Arc::default(),
+        sender,
+    };
     let (tcp, tcp_keeper) = match tcp {
         None => (None, None),
         Some(door) => {
@@ -198,6 +207,7 @@ async fn serve(
     let readers = Readers::default();
     let (reporter, health) = tonic_health::server::health_reporter();
     tokio::spawn(report_health(reporter, behind.engine.clone(), shutdown.clone()));
+    let gate = GateLayer::new(behind.denials.clone());
     let energy = EnergyServiceServer::new(Energy { behind: behind.clone(), readers: readers.clone() });
     let operator = OperatorServiceServer::new(Operator { behind, readers, policies: Arc::default() });
     let reflection = || {
@@ -212,7 +222,7 @@ async fn serve(
         .timeout(CALL_TIME_MAX)
         .http2_keepalive_interval(Some(KEEPALIVE_EVERY))
         .http2_keepalive_timeout(Some(KEEPALIVE_WAIT))
-        .layer(GateLayer)
+        .layer(gate)
         .add_service(health)
         .add_service(reflection().build_v1().expect("our descriptors are whole: a test reads them"))
         .add_service(reflection().build_v1alpha().expect("our descriptors are whole: a test reads them"))

@@ -6,6 +6,7 @@ mod attach;
 pub mod ca;
 mod clock;
 pub mod config;
+mod denied;
 mod doors;
 mod engine;
 mod identity;

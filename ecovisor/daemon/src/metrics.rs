@@ -21,12 +21,15 @@
 //! moved has no series, and the series of an app end with it: both bound how many there are. Totals are kept as
 //! integers and become floats only here.
 
+mod door;
+
 use crate::trail::TrailOutcome;
 use anyhow::Context;
 use axum::Router;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::IntoResponse;
 use axum::routing::get;
+use door::Door;
 use ecovisor_audit::Record;
 use ecovisor_core::site::AppOutcome;
 use ecovisor_core::{AppId, Event, Meter, Metered, Quality};
@@ -131,7 +134,10 @@ pub async fn serve(
 ) -> anyhow::Result<()> {
     let scrape = move || std::future::ready(metrics.text().map(answer).map_err(|error| error.to_string()));
     let router = Router::new().route("/metrics", get(scrape));
-    axum::serve(listener, router).with_graceful_shutdown(shutdown).await.context("metrics are served no more")
+    axum::serve(Door::new(listener), router)
+        .with_graceful_shutdown(shutdown)
+        .await
+        .context("metrics are served no more")
 }
 
 fn answer(text: String) -> impl IntoResponse {

@@ -2,15 +2,15 @@
 
 use crate::clock::{self, ClockInfo, ClockKind};
 use crate::config::{ClockChoice, Config, Places};
+use crate::denied::Denied;
 use crate::doors::{self, DoorSettings, TcpDoor};
 use crate::engine::handle::{Actor, Engine, LoadedConfig, Mode, Question};
 use crate::engine::{Attempts, Ended, Parts, Recovered, Runner, recover};
 use crate::metrics::{self, Metrics};
 use crate::plant::{Ahead, Plant};
-use crate::rpc::Denials;
 use crate::rpc::forecast::ForecastSource;
 use crate::store::Store;
-use crate::trail::{Trail, TrailEntry, TrailOutcome};
+use crate::trail::Trail;
 use crate::{Failure, read_config};
 use anyhow::Context;
 use ecovisor_units::{CarbonIntensity, Power};
@@ -67,7 +67,7 @@ struct Opened {
     ahead: Ahead,
     metrics: Option<(Arc<Metrics>, std::net::SocketAddr)>,
     doors: DoorSettings,
-    denials: Denials,
+    denied: Arc<Denied>,
 }
 
 fn open(arguments: &RunArguments, config: Config, loaded: LoadedConfig) -> anyhow::Result<Opened> {
@@ -115,7 +115,8 @@ fn open(arguments: &RunArguments, config: Config, loaded: LoadedConfig) -> anyho
     let trail =
         Trail::open(&audit).with_context(|| format!("cannot write the audit trail {}", audit.display()))?;
     let trail = Arc::new(trail);
-    let denials = denials(trail.clone(), metrics.as_ref().map(|(metrics, _)| metrics.clone()));
+    let denied = Denied::new(trail.clone(), metrics.as_ref().map(|(metrics, _)| metrics.clone()));
+    let denied = Arc::new(denied);
     let parts = Parts {
         recovered,
         store: store.clone(),
@@ -132,29 +133,7 @@ fn open(arguments: &RunArguments, config: Config, loaded: LoadedConfig) -> anyho
         counters: Some(state_dir.join("counters")),
         fail_at_tick: arguments.fail_at_tick,
     };
-    Ok(Opened { parts, store, ahead, metrics, doors, denials })
-}
-
-/// Who is refused before the engine hears of it stands in the audit trail too.
-fn denials(trail: Arc<Trail>, metrics: Option<Arc<Metrics>>) -> Denials {
-    Arc::new(move |actor: &Actor, why: &str| {
-        if let Some(metrics) = &metrics {
-            metrics.count_command(TrailOutcome::Denied);
-        }
-        let entry = TrailEntry {
-            wall_ms: clock::wall_ms(),
-            actor: actor.name.clone(),
-            via: actor.via.to_owned(),
-            method: actor.method.to_owned(),
-            arguments: json!({}),
-            outcome: TrailOutcome::Denied,
-            detail: why.to_owned(),
-            holds_from_tick: None,
-        };
-        if let Err(error) = trail.write(&entry) {
-            tracing::error!(%error, why, "the audit trail cannot be written");
-        }
-    })
+    Ok(Opened { parts, store, ahead, metrics, doors, denied })
 }
 
 /// A directory that only the daemon's user enters.
@@ -193,7 +172,7 @@ fn start_of(config: &Config, recovered: &Recovered) -> anyhow::Result<(ClockInfo
 }
 
 async fn serve(opened: Opened) -> Result<(), Failure> {
-    let Opened { parts, store, ahead, metrics, doors, denials } = opened;
+    let Opened { parts, store, ahead, metrics, doors, denied } = opened;
     let shutdown = CancellationToken::new();
     let signals = Signals::listen().map_err(Failure::Start)?;
     let scraped = match metrics {
@@ -203,6 +182,9 @@ async fn serve(opened: Opened) -> Result<(), Failure> {
     let (mut runner, engine) = Runner::new(parts);
     runner.prepare().map_err(|ended| Failure::Loop(ended.into()))?;
     let forecast: Option<Arc<dyn ForecastSource>> = forecast(ahead);
+    let heard = denied.clone();
+    let denials = Arc::new(move |actor: &Actor, why: &str| heard.hear(actor, why));
+    let summing_up = tokio::spawn(denied.keep(shutdown.clone()));
     let doors = doors::open_audited(doors, engine.clone(), store, forecast, denials, shutdown.clone());
     let doors = doors.await.map_err(Failure::Start)?;
     if let Some((listener, metrics)) = scraped {
@@ -227,6 +209,8 @@ async fn serve(opened: Opened) -> Result<(), Failure> {
     signalled.abort();
     shutdown.cancel();
     doors.closed().await;
+    // Nothing is left to tell where it panicked.
+    drop(summing_up.await);
     ended.map_err(Failure::Loop)
 }
 

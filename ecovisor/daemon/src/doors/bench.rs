@@ -260,13 +260,15 @@ impl FakeEngine {
 pub struct Plan {
     pub kind: ClockKind,
     pub operator_uids: Vec<u32>,
+    pub operator_gid: Option<u32>,
     pub tls: bool,
     pub forecast: Option<Arc<dyn ForecastSource>>,
 }
 
 impl Default for Plan {
     fn default() -> Self {
-        Self { kind: ClockKind::Real, operator_uids: vec![], tls: false, forecast: None }
+        let (operator_uids, operator_gid) = (vec![], None);
+        Self { kind: ClockKind::Real, operator_uids, operator_gid, tls: false, forecast: None }
     }
 }
 
@@ -325,7 +327,7 @@ impl Bench {
         });
         let settings = DoorSettings {
             run_dir: run_dir.clone(),
-            operator_gid: None,
+            operator_gid: plan.operator_gid,
             operator_uids: plan.operator_uids,
             site_name: "site-1".into(),
             tcp,
@@ -394,12 +396,20 @@ pub fn create(app: &str) -> v1::CreateAppRequest {
 
 /// Connects, as another user where one is named (which takes root).
 pub async fn channel(socket: PathBuf, uid: Option<u32>) -> Result<Channel, tonic::transport::Error> {
+    channel_as(socket, uid.map(|uid| (uid, rustix::process::getgid().as_raw()))).await
+}
+
+/// Connects, as another user and group where they are named (which takes root).
+pub async fn channel_as(
+    socket: PathBuf,
+    user: Option<(u32, u32)>,
+) -> Result<Channel, tonic::transport::Error> {
     let connect = tower::service_fn(move |_: Uri| {
         let socket = socket.clone();
         async move {
-            let stream = match uid {
+            let stream = match user {
                 None => std::os::unix::net::UnixStream::connect(&socket),
-                Some(uid) => std::thread::spawn(move || connect_as(&socket, uid)).join().unwrap(),
+                Some(user) => std::thread::spawn(move || connect_as(&socket, user)).join().unwrap(),
             }?;
             stream.set_nonblocking(true)?;
             tokio::net::UnixStream::from_std(stream).map(TokioIo::new)
@@ -409,7 +419,9 @@ pub async fn channel(socket: PathBuf, uid: Option<u32>) -> Result<Channel, tonic
 }
 
 /// Connects in a thread of its own that becomes another user; Linux gives each thread its own.
-fn connect_as(socket: &Path, uid: u32) -> std::io::Result<std::os::unix::net::UnixStream> {
+fn connect_as(socket: &Path, (uid, gid): (u32, u32)) -> std::io::Result<std::os::unix::net::UnixStream> {
+    let gid = rustix::process::Gid::from_raw(gid);
+    rustix::thread::set_thread_res_gid(gid, gid, gid)?;
     let uid = rustix::process::Uid::from_raw(uid);
     rustix::thread::set_thread_res_uid(uid, uid, uid)?;
     std::os::unix::net::UnixStream::connect(socket)

@@ -1,17 +1,20 @@
 //! A connection with the identity of its caller, counted while it lasts.
 
+use super::quiet::Lines;
 use crate::engine::handle::Engine;
 use crate::identity::{Access, Identity, Paths};
 use ecovisor_core::AppId;
 use std::collections::HashMap;
 use std::convert::Infallible;
-use std::io::{Error, IoSlice};
+use std::io::{Error, ErrorKind, IoSlice};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
+use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::mpsc;
+use tokio::time::Sleep;
 use tokio_rustls::server::TlsStream;
 use tonic::transport::server::Connected;
 
@@ -27,6 +30,13 @@ pub const ANONYMOUS_MAX: usize = 8;
 /// Connections of all together: with some 25 KB each (docs/decisions) this is 100 MB, and well below what a service may
 /// open (1,024 files by default, raised in our unit file).
 pub const ALL_MAX: usize = 4_096;
+
+/// How long a caller may take to greet. Afterwards HTTP/2 asks every connection whether it is still there; before, a silent
+/// one would hold its place for ever.
+pub const GREETING_TIME_MAX: Duration = Duration::from_secs(10);
+
+/// Bytes of the greeting (RFC 9113, 3.4).
+const GREETING_BYTES: usize = 24;
 
 /// Who is counted together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -98,6 +108,8 @@ pub struct Entrance {
     pub paths: Arc<Paths>,
     /// Who is in.
     pub places: Places,
+    /// What is said of those who are not.
+    pub lines: Arc<Lines>,
     /// To the server.
     pub sender: mpsc::Sender<Result<Connection, Infallible>>,
 }
@@ -106,10 +118,13 @@ impl Entrance {
     /// Lets a caller in, if there is room: without it the connection is closed at once.
     pub async fn enter(&self, identity: Identity, wire: Wire) {
         let Some(place) = self.places.take(&identity) else {
-            tracing::warn!(who = identity.actor("").name, "too many connections: this one is closed");
+            if let Some(untold) = self.lines.crowded.due() {
+                let who = identity.actor("").name;
+                tracing::warn!(who, untold, "too many connections: this one is closed");
+            }
             return;
         };
-        let connection = Connection { wire, identity: Arc::new(identity), _place: place };
+        let connection = Connection::new(wire, identity, place);
         // A server that is gone serves nobody: the connection is closed.
         drop(self.sender.send(Ok(connection)).await);
     }
@@ -129,7 +144,36 @@ pub enum Wire {
 pub struct Connection {
     wire: Wire,
     identity: Arc<Identity>,
+    greeting: Option<Greeting>,
     _place: Place,
+}
+
+/// A greeting that is not whole yet.
+#[derive(Debug)]
+struct Greeting {
+    deadline: Pin<Box<Sleep>>,
+    missing: usize,
+}
+
+impl Connection {
+    fn new(wire: Wire, identity: Identity, place: Place) -> Self {
+        let deadline = Box::pin(tokio::time::sleep(GREETING_TIME_MAX));
+        let greeting = Some(Greeting { deadline, missing: GREETING_BYTES });
+        Self { wire, identity: Arc::new(identity), greeting, _place: place }
+    }
+
+    /// Whether the caller has had its time to greet and has not.
+    fn is_mute(&mut self, context: &mut Context<'_>) -> bool {
+        let greeting = self.greeting.as_mut();
+        greeting.is_some_and(|greeting| greeting.deadline.as_mut().poll(context).is_ready())
+    }
+
+    fn heard(&mut self, bytes: usize) {
+        if let Some(greeting) = &mut self.greeting {
+            greeting.missing = greeting.missing.saturating_sub(bytes);
+        }
+        self.greeting.take_if(|greeting| greeting.missing == 0);
+    }
 }
 
 impl Connected for Connection {
@@ -146,10 +190,17 @@ impl AsyncRead for Connection {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<Result<(), Error>> {
-        match &mut self.get_mut().wire {
+        let this = self.get_mut();
+        if this.is_mute(context) {
+            return Poll::Ready(Err(ErrorKind::TimedOut.into()));
+        }
+        let before = buffer.filled().len();
+        let read = match &mut this.wire {
             Wire::Unix(stream) => Pin::new(stream).poll_read(context, buffer),
             Wire::Tls(stream) => Pin::new(stream.as_mut()).poll_read(context, buffer),
-        }
+        };
+        this.heard(buffer.filled().len() - before);
+        read
     }
 }
 

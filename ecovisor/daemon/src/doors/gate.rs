@@ -1,6 +1,8 @@
-//! What every call passes: nobody without a name goes further than health, and each call has a span in the log.
+//! What every call passes: nobody without a name goes further than health, which is audited, and each call has a span in
+//! the log.
 
 use crate::identity::Identity;
+use crate::rpc::Denials;
 use crate::rpc::errors::Problem;
 use std::future::Future;
 use std::pin::Pin;
@@ -16,21 +18,32 @@ use tracing::Instrument as _;
 const HEALTH: &str = "/grpc.health.v1.Health/";
 
 /// Puts a [`Gate`] before a service.
-#[derive(Clone, Copy, Debug)]
-pub struct GateLayer;
+#[derive(Clone)]
+pub struct GateLayer {
+    denials: Denials,
+}
+
+impl GateLayer {
+    /// A layer that tells `denials` who was not let through.
+    #[must_use]
+    pub fn new(denials: Denials) -> Self {
+        Self { denials }
+    }
+}
 
 impl<S> Layer<S> for GateLayer {
     type Service = Gate<S>;
 
     fn layer(&self, inner: S) -> Gate<S> {
-        Gate { inner }
+        Gate { inner, denials: self.denials.clone() }
     }
 }
 
 /// A gate before a service.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Gate<S> {
     inner: S,
+    denials: Denials,
 }
 
 /// Who calls, if that is enough to go on.
@@ -67,7 +80,12 @@ where
                 Box::pin(self.inner.call(request).instrument(span))
             }
             Err(problem) => {
-                tracing::debug!(method = request.uri().path(), why = problem.message, "refused at the gate");
+                if let Some(identity) = identity {
+                    // The method's name is the caller's word, so it stands where words do.
+                    let asked =
+                        Problem::not_allowed(format!("{}: {}", request.uri().path(), problem.message));
+                    (self.denials)(&identity.actor("gate"), &asked.message);
+                }
                 Box::pin(std::future::ready(Ok(Status::from(problem).into_http())))
             }
         }

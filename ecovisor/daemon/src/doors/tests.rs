@@ -1,8 +1,12 @@
 //! The services over real sockets and real certificates, in one process, with real books behind them.
 
+mod access;
 mod apps;
 mod bounds;
+mod floats;
+mod hostile;
 mod operator;
+mod papers;
 mod streams;
 mod who;
 

@@ -3,6 +3,7 @@
 
 use super::TcpDoor;
 use super::connection::{Entrance, Wire};
+use super::handshakes::{Handshake, Handshakes};
 use crate::identity::Identity;
 use anyhow::{Context as _, anyhow};
 use rustls::pki_types::pem::PemObject as _;
@@ -14,14 +15,10 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
-
-/// Handshakes at the same time: each costs a signature, about a tenth of a millisecond.
-const HANDSHAKES_MAX: usize = 32;
 
 /// How long a handshake may take: two round trips around the world, and a busy client.
 const HANDSHAKE_TIME_MAX: Duration = Duration::from_secs(10);
@@ -38,23 +35,32 @@ pub async fn listen(
     let acceptor = TlsAcceptor::from(Arc::new(config(door)?));
     let listener = TcpListener::bind(door.addr).await?;
     let addr = listener.local_addr()?;
-    let handshakes = Arc::new(Semaphore::new(HANDSHAKES_MAX));
+    let handshakes = Handshakes::default();
     let keeper = tokio::spawn(async move {
         loop {
             let next = async {
-                let place = handshakes.clone().acquire_owned().await;
-                (place, listener.accept().await)
+                let free = handshakes.free().await;
+                (free, listener.accept().await)
             };
-            let (place, accepted) = tokio::select! {
+            let (free, accepted) = tokio::select! {
                 () = shutdown.cancelled() => return,
                 next = next => next,
             };
-            match (place, accepted) {
-                (Ok(place), Ok((stream, from))) => {
-                    tokio::spawn(shake_hands(acceptor.clone(), entrance.clone(), place, stream, from));
+            match (free, accepted) {
+                (Some(free), Ok((stream, from))) => match handshakes.place(free, from.ip()) {
+                    Some(place) => {
+                        tokio::spawn(shake_hands(acceptor.clone(), entrance.clone(), place, stream, from));
+                    }
+                    None => {
+                        if let Some(untold) = entrance.lines.crowded.due() {
+                            tracing::warn!(%from, untold, "too many TLS handshakes from there: this one is closed");
+                        }
+                    }
+                },
+                (_, Err(error)) => {
+                    super::unix::after_failed_accept(&error, &entrance.lines.unaccepted).await;
                 }
-                (_, Err(error)) => super::unix::after_failed_accept(&error).await,
-                (Err(_), _) => return,
+                (None, _) => return,
             }
         }
     });
@@ -64,7 +70,7 @@ pub async fn listen(
 async fn shake_hands(
     acceptor: TlsAcceptor,
     entrance: Entrance,
-    place: OwnedSemaphorePermit,
+    place: Handshake,
     stream: TcpStream,
     from: SocketAddr,
 ) {
@@ -72,10 +78,18 @@ async fn shake_hands(
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%from, %error, "a connection keeps Nagle's delay");
     }
-    let stream = match timeout(HANDSHAKE_TIME_MAX, acceptor.accept(stream)).await {
-        Ok(Ok(stream)) => stream,
-        Ok(Err(error)) => return tracing::info!(%from, %error, "a TLS handshake failed"),
-        Err(_) => return tracing::info!(%from, "a TLS handshake took too long"),
+    let shaken = match timeout(HANDSHAKE_TIME_MAX, acceptor.accept(stream)).await {
+        Ok(shaken) => shaken.map_err(|error| error.to_string()),
+        Err(_) => Err("it took too long".to_owned()),
+    };
+    let stream = match shaken {
+        Ok(stream) => stream,
+        Err(error) => {
+            if let Some(untold) = entrance.lines.unshaken.due() {
+                tracing::info!(%from, error, untold, "a TLS handshake failed");
+            }
+            return;
+        }
     };
     drop(place);
     let certificate = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first());

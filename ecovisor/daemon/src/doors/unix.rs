@@ -4,6 +4,7 @@
 //! somebody connect who should not. What a peer may do is decided by its credentials; modes are the first fence.
 
 use super::connection::{Entrance, Wire};
+use super::quiet::Quiet;
 use crate::engine::handle::View;
 use crate::identity::{Identity, Peer, tenants};
 use anyhow::{Context as _, bail, ensure};
@@ -173,7 +174,7 @@ async fn accept(listener: UnixListener, entrance: Entrance, identify: impl Fn(Pe
         let stream = match listener.accept().await {
             Ok((stream, _)) => stream,
             Err(error) => {
-                after_failed_accept(&error).await;
+                after_failed_accept(&error, &entrance.lines.unaccepted).await;
                 continue;
             }
         };
@@ -191,14 +192,16 @@ async fn accept(listener: UnixListener, entrance: Entrance, identify: impl Fn(Pe
 }
 
 /// A connection that broke before it was accepted is nothing; anything else will be so again in a moment.
-pub async fn after_failed_accept(error: &io::Error) {
+pub async fn after_failed_accept(error: &io::Error, quiet: &Quiet) {
     if matches!(
         error.kind(),
         ErrorKind::ConnectionAborted | ErrorKind::ConnectionReset | ErrorKind::Interrupted
     ) {
         return;
     }
-    tracing::warn!(%error, "a connection cannot be accepted");
+    if let Some(untold) = quiet.due() {
+        tracing::warn!(%error, untold, "a connection cannot be accepted: trying again in a moment");
+    }
     tokio::time::sleep(ACCEPT_PAUSE).await;
 }
 

@@ -12,6 +12,10 @@ use tonic_types::{ErrorDetails, StatusExt as _};
 /// The domain of every error of ours (errors.proto).
 pub const DOMAIN: &str = "ecovisor";
 
+/// Longest message, in bytes. What a caller sent may stand in one, and it travels in the headers, percent-encoded and once
+/// more in the details: clients take 16 KiB of those by default.
+const MESSAGE_BYTES_MAX: usize = 600;
+
 /// What a figure in an error is counted in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unit {
@@ -59,7 +63,8 @@ pub struct Problem {
 impl Problem {
     /// A refusal without figures.
     pub fn new(reason: Reason, message: impl Into<String>) -> Self {
-        Self { reason, message: message.into(), field: None, limit: None, acceptable: None, unit: None }
+        let message = shortened(message.into());
+        Self { reason, message, field: None, limit: None, acceptable: None, unit: None }
     }
 
     /// A field whose value is not accepted, and what would be.
@@ -138,6 +143,15 @@ impl Problem {
         ];
         entries.into_iter().flatten().collect()
     }
+}
+
+/// A message that fits, with word of what is missing.
+fn shortened(message: String) -> String {
+    if message.len() <= MESSAGE_BYTES_MAX {
+        return message;
+    }
+    let kept = message.floor_char_boundary(MESSAGE_BYTES_MAX);
+    format!("{}... ({} bytes more)", &message[..kept], message.len() - kept)
 }
 
 impl From<Problem> for Status {
@@ -320,6 +334,16 @@ mod tests {
             }
         }
         assert_eq!(seen, 24);
+    }
+
+    #[test]
+    fn a_message_stays_short_whatever_the_caller_sent() {
+        let long = "ä".repeat(50_000);
+        let problem = Problem::unknown_app(&long);
+        assert!(problem.message.starts_with("there is no app \"ää"), "{}", problem.message);
+        assert!(problem.message.ends_with("ä... (99419 bytes more)"), "{}", problem.message);
+        let just = Problem::new(Reason::Invalid, "x".repeat(MESSAGE_BYTES_MAX));
+        assert_eq!(just.message.len(), MESSAGE_BYTES_MAX);
     }
 
     #[test]
