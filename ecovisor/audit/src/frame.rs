@@ -6,16 +6,15 @@
 //!       u8       u8      u32, little endian               postcard
 //! ```
 //!
-//! The version is the first byte so that a later layout may change all the rest. The checksum (CRC-32 as in IEEE 802.3)
+//! The version is the first byte so that a later layout may change all the rest. Each kind counts its own versions: it
+//! goes up when the kind's payload changes (the golden tests of the payloads fail first), and every earlier one stays
+//! readable. The checksum (CRC-32 as in IEEE 802.3)
 //! finds every single flipped bit and every burst of up to 32; against deliberate change there is the
 //! [chain](crate::chain).
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use thiserror::Error;
-
-/// The version that is written. It changes whenever any payload does: the golden tests of the payloads fail first.
-pub const VERSION: u8 = 1;
 
 /// Bytes before the payload.
 const HEADER: usize = 6;
@@ -61,6 +60,12 @@ impl Kind {
             Self::Seal => 20,
         }
     }
+
+    /// The version that is written. Snapshots are at 2, since shares nest; the others are at their first.
+    #[must_use]
+    pub const fn version(self) -> u8 {
+        if matches!(self, Self::Snapshot) { 2 } else { 1 }
+    }
 }
 
 /// Why a frame cannot be read.
@@ -73,11 +78,22 @@ pub enum FrameError {
         length: usize,
     },
     /// Written by a later version: a newer program reads it.
-    #[error("written in format version {found}, this program knows versions up to {VERSION}")]
+    #[error("written in format version {found}, this program knows versions up to {known}")]
     Newer {
         /// What the frame says.
         found: u8,
+        /// The newest that this program knows of what was looked for.
+        known: u8,
     },
+    /// Written by an earlier version, whose payload is another.
+    #[error("written in format version {found}, which is read as that and not as today's")]
+    Older {
+        /// What the frame says.
+        found: u8,
+    },
+    /// What an earlier version wrote cannot go on as today's: a bug in whoever wrote it.
+    #[error("cannot be brought to today's format: {0}")]
+    Migration(&'static str),
     /// No version wrote it.
     #[error("format version {found} never existed")]
     NoVersion {
@@ -115,24 +131,38 @@ pub enum FrameError {
 #[must_use]
 pub fn seal(kind: Kind, payload: &[u8]) -> Vec<u8> {
     let mut frame = Vec::with_capacity(HEADER + payload.len());
-    frame.extend([VERSION, kind.byte()]);
-    frame.extend(checksum(VERSION, kind.byte(), payload).to_le_bytes());
+    frame.extend([kind.version(), kind.byte()]);
+    frame.extend(checksum(kind.version(), kind.byte(), payload).to_le_bytes());
     frame.extend(payload);
     frame
 }
 
-/// The raw bytes of a frame.
+/// The raw bytes of a frame of the version that is written today.
 ///
 /// # Errors
-/// What is wrong with it: too short, of another version, damaged, of another kind.
+/// As [`open_any`], and where an older version wrote it.
 pub fn open(kind: Kind, frame: &[u8]) -> Result<&[u8], FrameError> {
+    let (version, payload) = open_any(kind, frame)?;
+    if version < kind.version() {
+        return Err(FrameError::Older { found: version });
+    }
+    Ok(payload)
+}
+
+/// The raw bytes of a frame, and the version that wrote them: at most the kind's own.
+///
+/// # Errors
+/// What is wrong with it: too short, of a later version, damaged, of another kind.
+pub fn open_any(kind: Kind, frame: &[u8]) -> Result<(u8, &[u8]), FrameError> {
     let [version, found, c0, c1, c2, c3, payload @ ..] = frame else {
         return Err(FrameError::Truncated { length: frame.len() });
     };
     match *version {
         0 => return Err(FrameError::NoVersion { found: 0 }),
-        VERSION => {}
-        found => return Err(FrameError::Newer { found }),
+        found if found > kind.version() => {
+            return Err(FrameError::Newer { found, known: kind.version() });
+        }
+        _ => {}
     }
     let (said, is) = (u32::from_le_bytes([*c0, *c1, *c2, *c3]), checksum(*version, *found, payload));
     if said != is {
@@ -141,7 +171,7 @@ pub fn open(kind: Kind, frame: &[u8]) -> Result<&[u8], FrameError> {
     if *found != kind.byte() {
         return Err(FrameError::WrongKind { wanted: kind.byte(), found: *found });
     }
-    Ok(payload)
+    Ok((*version, payload))
 }
 
 /// Whether some bytes say that they are a frame of that kind; whether they are whole is another question.
@@ -218,6 +248,13 @@ mod tests {
         check(&frame, Kind::Journal, "kind 3 where kind 1 was expected");
         let newer = [&[2], &frame[1..]].concat();
         check(&newer, Kind::Record, "written in format version 2, this program knows versions up to 1");
+        let older = [vec![1, 2], checksum(1, 2, b"abc").to_le_bytes().to_vec(), b"abc".to_vec()].concat();
+        check(
+            &older,
+            Kind::Snapshot,
+            "written in format version 1, which is read as that and not as today's",
+        );
+        assert_eq!(open_any(Kind::Snapshot, &older), Ok((1, &b"abc"[..])));
         check(&[0; 6], Kind::Record, "format version 0 never existed");
         let cut = open(Kind::Record, &frame[..8]).unwrap_err();
         assert!(matches!(cut, FrameError::Checksum { .. }), "{cut}");

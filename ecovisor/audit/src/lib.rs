@@ -27,6 +27,7 @@ pub mod digest;
 pub mod frame;
 pub mod history;
 pub mod journal;
+mod old;
 pub mod record;
 pub mod rollup;
 pub mod seal;

@@ -6,6 +6,7 @@
 use crate::chain::Link;
 use crate::frame::{self, FrameError, Kind};
 use crate::journal::{Entry, Grants, Note, Target};
+use crate::old::CheckpointOfVersion1;
 use crate::record::Record;
 use ecovisor_core::{Accepted, AppId, Broken, Command, ContainerId, Inputs, Refusal, Site};
 use serde::{Deserialize, Serialize};
@@ -106,12 +107,17 @@ impl Checkpoint {
         frame::encode(Kind::Snapshot, self)
     }
 
-    /// From a frame.
+    /// From a frame; what an earlier version wrote goes on as what this one would have written.
     ///
     /// # Errors
     /// What is wrong with it.
     pub fn decode(bytes: &[u8]) -> Result<Self, FrameError> {
-        frame::decode(Kind::Snapshot, bytes)
+        match frame::open_any(Kind::Snapshot, bytes)? {
+            (1, payload) => {
+                frame::unpack::<CheckpointOfVersion1>(payload)?.try_into().map_err(FrameError::Migration)
+            }
+            (_, payload) => frame::unpack(payload),
+        }
     }
 }
 
@@ -197,10 +203,10 @@ mod tests {
         let checkpoint = Checkpoint { seq: 0, link: Link::ORIGIN, snapshot: site() };
         let hex: String = checkpoint.encode().iter().map(|byte| format!("{byte:02x}")).collect();
         let golden = concat!(
-            "01026c78dc4d000000000000000000000000000000000000000000000000000000000000000000e807b81700",
+            "02027bc0988b000000000000000000000000000000000000000000000000000000000000000000e807b81700",
             "00010001ffffffffffffffffff010000000000d00f03c0843db0ea01808040808040010005686f7573650000",
-            "000000000000000000ffffffffffffffffff0100000000000000000001010000000100000000000001000000",
-            "0000000000000000000000000000e8070000",
+            "000000000000000000ffffffffffffffffff0100000000000000000000010100000001000000000000010000",
+            "000000000000000000000000000000e8070000",
         );
         assert_eq!(hex, golden);
     }

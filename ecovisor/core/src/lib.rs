@@ -8,7 +8,8 @@
 //! | --- | --- |
 //! | [`split`] | moving energy, and dividing it so that parts sum to the whole |
 //! | [`battery`] | what a battery with losses accepts and gives |
-//! | [`share`] | what an app is entitled to, and the tree of shares |
+//! | [`share`] | what an app is entitled to |
+//! | [`tree`] | how shares nest: site, groups, apps, and what apps give to children |
 //! | [`app`] | an app: its settings, their leases, its life |
 //! | [`cap`] | containers, their caps, and lowering them to what an app may draw |
 //! | [`carbon`] | rates and budgets that bound what comes from the grid |
@@ -35,6 +36,7 @@ pub mod settle;
 pub mod share;
 pub mod site;
 pub mod split;
+pub mod tree;
 
 pub use app::{App, AppId, AppName, AppPolicy, Leased, Life, Settings, Shortfall};
 pub use battery::Efficiency;
@@ -47,3 +49,4 @@ pub use ledger::{Account, Broken, Flows, SiteFlows};
 pub use settle::{Metered, SolarRule};
 pub use share::{BatteryShare, Share};
 pub use site::{BatteryOrder, CapOrder, ContainerUse, Inputs, Orders, Outcome, Readings, Rules, Site, Tick};
+pub use tree::NodeId;

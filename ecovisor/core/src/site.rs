@@ -6,12 +6,14 @@
 
 mod admission;
 mod coming;
+mod old;
 mod readings;
 mod rules;
+mod setup;
 mod terms;
 mod turn;
 
-use crate::app::{App, AppId, AppName, AppPolicy, Life, Settings};
+use crate::app::{App, AppId};
 use crate::cap::{Container, ContainerId};
 use crate::carbon::Spent;
 use crate::command::{Accepted, Command, Refusal};
@@ -19,12 +21,14 @@ use crate::event::Event;
 use crate::freshness::{Held, Memory, Meter, Quality, Reading};
 use crate::ledger::{Account, Broken, Flows, SiteFlows};
 use crate::settle::{Metered, Settled, settle};
-use crate::share::{Share, Tree};
+use crate::share::Share;
 use alloc::vec::Vec;
 use ecovisor_units::{CarbonIntensity, Energy, EnergySum, Millis, Power};
 use serde::{Deserialize, Serialize};
 
+pub use old::SiteOfVersion1;
 pub use rules::{GridConnection, Rules, SiteBattery};
+pub(crate) use setup::Setup;
 
 /// The number of a tick; the first is 0.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -175,29 +179,6 @@ pub struct Outcome {
     pub events: Vec<Event>,
 }
 
-/// What holds: rules, apps, shares, containers.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Setup {
-    pub(crate) rules: Rules,
-    /// In order of creation, `house` last.
-    pub(crate) apps: Vec<App>,
-    pub(crate) tree: Tree,
-    pub(crate) containers: Vec<Container>,
-    next_app: u32,
-    next_container: u32,
-}
-
-impl Setup {
-    /// Where an app stands: apps stand in order of creation, hence of their numbers, and `house` stands last.
-    pub(crate) fn place(&self, app: AppId) -> Option<usize> {
-        let house = self.apps.len() - 1;
-        if app == AppId::HOUSE {
-            return Some(house);
-        }
-        self.apps[..house].binary_search_by_key(&app, |app| app.id).ok()
-    }
-}
-
 /// What the site remembers of one app besides its account.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct Past {
@@ -244,23 +225,7 @@ impl Site {
     /// [`Refusal::Rules`] where the rules contradict themselves.
     pub fn new(rules: Rules) -> Result<Self, Refusal> {
         rules.check()?;
-        let policy = AppPolicy::default();
-        let house = App {
-            id: AppId::HOUSE,
-            name: AppName::house(),
-            share: Share::default(),
-            policy,
-            settings: Settings::default(),
-            life: Life::Active,
-        };
-        let setup = Setup {
-            rules,
-            apps: alloc::vec![house],
-            tree: Tree::default(),
-            containers: Vec::new(),
-            next_app: 1,
-            next_container: 1,
-        };
+        let setup = Setup::new(rules);
         setup.check_fit()?;
         Ok(Self {
             last_span: setup.rules.tick,
@@ -440,7 +405,7 @@ impl Site {
     /// An app by name, staged ones included.
     #[must_use]
     pub fn find(&self, name: &str) -> Option<&App> {
-        self.view(true).apps.iter().find(|app| app.name.as_str() == name)
+        self.view(true).named(name)
     }
 
     /// An app's balances.

@@ -52,19 +52,13 @@ impl Setup {
     }
 
     fn create_app(&mut self, name: &AppName, share: Share, policy: AppPolicy) -> Result<AppId, Refusal> {
-        if self.apps.iter().any(|app| app.name == *name) {
+        if self.named(name.as_str()).is_some() {
             return Err(Refusal::NameTaken);
         }
         at_most(self.apps.len(), self.rules.apps_max)?;
         self.admit(share, None)?;
         within_share(&policy, &share)?;
-        let id = AppId::new(self.next_app);
-        self.next_app += 1;
-        self.tree.place(None, share, Some(id)).expect("there is always a place below the site");
-        let (name, settings) = (name.clone(), policy.defaults());
-        let app = App { id, name, share, policy, settings, life: Life::Active };
-        self.apps.insert(self.apps.len() - 1, app);
-        Ok(id)
+        Ok(self.add(name, None, share, policy).expect("there is always a place below the site"))
     }
 
     fn attach(&mut self, app: AppId, name: &ContainerName, ceiling: Power) -> Result<ContainerId, Refusal> {
@@ -139,7 +133,11 @@ impl Setup {
 
     /// What is free for another share, or for `except` to change its own into.
     pub(super) fn free(&self, except: Option<AppId>) -> Share {
-        self.whole().left_after(self.reserve()).left_after(self.tree.taken(None, except))
+        let mut taken = self.tree.taken(None);
+        if let Some(leaf) = except.and_then(|app| self.tree.leaf(app)) {
+            taken.take_out(&leaf.share);
+        }
+        self.whole().left_after(self.reserve()).left_after(taken.as_share())
     }
 
     /// `house`'s share: what others leave, and a weight of its own.
@@ -149,7 +147,7 @@ impl Setup {
 
     /// Whether all that is reserved fits into the site.
     pub(super) fn check_fit(&self) -> Result<(), Refusal> {
-        let (whole, taken) = (self.whole(), self.reserve().plus(self.tree.taken(None, None)));
+        let (whole, taken) = (self.whole(), self.reserve().plus(self.tree.taken(None).as_share()));
         if taken.battery.charge_limit > whole.battery.charge_limit {
             let (asked, free) = (taken.battery.charge_limit, whole.battery.charge_limit);
             return Err(Refusal::ChargePower { asked, free });
@@ -170,7 +168,9 @@ impl Setup {
     fn change_share(&mut self, app: AppId, share: Share) -> Result<(), Refusal> {
         self.tenant(app)?;
         self.admit(share, Some(app))?;
-        self.tree.reshare(app, share);
+        if let Some(node) = self.tree.leaf(app).map(|leaf| leaf.id) {
+            self.tree.reshare(node, share);
+        }
         let app = self.tenant(app)?;
         app.share = share;
         let charge = &mut app.settings.charge_rate.value;
@@ -200,8 +200,7 @@ impl Setup {
             return Err(Refusal::HasContainers { containers: u32::try_from(containers).unwrap_or(u32::MAX) });
         }
         self.containers.retain(|c| c.app != app);
-        self.apps.retain(|a| a.id != app);
-        self.tree.remove(app);
+        self.take_out(app);
         Ok(())
     }
 

@@ -4,6 +4,8 @@ use super::key::{Key, Place, Room};
 use super::memory::Memory;
 use super::shelf::{Shelf, Shelved};
 use super::*;
+use crate::engine::LastTick;
+use crate::engine::handle::Mode;
 use ecovisor_audit::{Applied, Grants, Note};
 use ecovisor_core::{
     AppId, AppName, AppPolicy, Command, ContainerId, ContainerName, ContainerUse, Inputs, Reading, Rules,
@@ -498,4 +500,43 @@ fn after_a_failed_write_nothing_more_is_taken() {
     let batch = Batch { snapshot: Some(life.state.clone()), ..Batch::default() };
     assert_eq!(said(store.commit(batch.clone()).unwrap_err()), "cannot write the store: no space left");
     assert_eq!(said(store.commit(batch).unwrap_err()), "the store takes nothing more after a failed write");
+}
+
+/// A store as version 1 left it: a snapshot with a command staged, and the journal after it (the audit crate's fixture).
+#[test]
+fn a_store_of_version_1_goes_on_and_its_chain_is_not_broken() {
+    let fixture = include_str!("../../../audit/tests/golden/v1.txt");
+    let frames = |kind: &str| -> Vec<Vec<u8>> {
+        let byte = |hex: &str, at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap();
+        let hexes = fixture.lines().filter_map(|line| line.strip_prefix(kind)?.strip_prefix(' '));
+        hexes.map(|hex| (0..hex.len()).step_by(2).map(|at| byte(hex, at)).collect()).collect()
+    };
+    let snapshot = frames("snapshot").remove(0);
+    let first = ecovisor_audit::Checkpoint::decode(&snapshot).unwrap();
+    let place = Place { room: Room::Snapshots, major: first.snapshot.site.tick().0, minor: first.seq };
+    let mut puts = vec![(place.key(0), snapshot)];
+    puts.extend((first.seq..).zip(frames("entry")).map(|(seq, entry)| (Room::Journal.at(seq).key(0), entry)));
+    let (entries, memory) = (puts.len() - 1, Memory::default());
+    memory.write(puts, Vec::new()).unwrap();
+
+    let store = Shelved::open(memory).unwrap();
+    let start = crate::engine::recover(&store, &Rules::default(), LastTick::Replayed).unwrap();
+    assert_eq!((start.mode, start.replayed), (Mode::Normal, entries));
+    let written: Vec<Record> = frames("record").iter().map(|frame| Record::decode(frame).unwrap()).collect();
+    let made: Vec<Record> = store.records(Tick(0), Tick(u64::MAX)).map(Result::unwrap).collect();
+    assert_eq!(made, written, "the same books as version 1 had");
+    let tick = Entry::Tick(Inputs { span: Millis::from_secs(1), ..Inputs::default() });
+    let mut state = start.state;
+    state.apply(&tick).unwrap();
+    let snapshot = Some(state.clone());
+    store.commit(Batch { entries: vec![tick], snapshot, ..Batch::default() }).unwrap();
+    let again = Shelved::open(store.into_shelf()).unwrap();
+    assert_eq!(again.load().unwrap().checkpoint.unwrap().snapshot, state, "now a snapshot of today");
+    let mut link = first.link;
+    for entry in again.journal(first.seq) {
+        let (_, linked) = entry.unwrap();
+        assert!(linked.follows(link));
+        link = linked.link;
+    }
+    assert_eq!(again.head().1, link);
 }

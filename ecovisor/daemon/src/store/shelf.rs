@@ -152,7 +152,7 @@ fn find_tail<S: Shelf>(shelf: &S) -> Result<Tail, StoreError> {
 fn damaged(place: Place, error: FrameError) -> StoreError {
     let what = place.to_string();
     match error {
-        FrameError::Newer { found } => StoreError::Newer { what, found, known: frame::VERSION },
+        FrameError::Newer { found, known } => StoreError::Newer { what, found, known },
         source => StoreError::Damaged { what, source },
     }
 }
