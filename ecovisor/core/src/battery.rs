@@ -5,7 +5,7 @@ use ecovisor_units::Energy;
 use serde::{Deserialize, Serialize};
 
 /// One million, the whole of an efficiency.
-const WHOLE: u128 = 1_000_000;
+const WHOLE: u64 = 1_000_000;
 
 /// A battery's efficiency in one direction, 1..=1,000,000 parts per million. Never zero: a battery that gives back
 /// nothing is no battery.
@@ -28,6 +28,34 @@ impl Efficiency {
     pub const fn ppm(self) -> u32 {
         self.0
     }
+
+    /// floor(whole × ppm ÷ 10⁶), as u64 while the product is one: up to 4.9 kWh.
+    #[inline]
+    fn part_of(self, whole: u128) -> u128 {
+        match narrow(whole) {
+            Some(whole) => u128::from(whole * u64::from(self.0) / WHOLE),
+            None if self == Self::LOSSLESS => whole,
+            None => whole * u128::from(self.0) / u128::from(WHOLE),
+        }
+    }
+
+    /// ceil(part × 10⁶ ÷ ppm), as u64 while the product is one: up to 4.9 kWh.
+    #[inline]
+    fn whole_for(self, part: u128) -> u128 {
+        if self == Self::LOSSLESS || part == 0 {
+            return part;
+        }
+        match narrow(part) {
+            Some(part) => u128::from((part * WHOLE).div_ceil(u64::from(self.0))),
+            None => (part * u128::from(WHOLE)).div_ceil(u128::from(self.0)),
+        }
+    }
+}
+
+/// A figure that stays a u64 when multiplied by a million, which is below 2²⁰.
+#[inline]
+fn narrow(figure: u128) -> Option<u64> {
+    u64::try_from(figure).ok().filter(|figure| figure >> 44 == 0)
 }
 
 impl TryFrom<u32> for Efficiency {
@@ -59,33 +87,25 @@ impl Conversion {
     /// What arrives inside of `at_terminals`: floor(in × charge ÷ 10⁶).
     #[must_use]
     pub fn arriving(self, at_terminals: u128) -> u128 {
-        scale_floor(at_terminals, self.charge.0, WHOLE)
+        self.charge.part_of(at_terminals)
     }
 
     /// What leaves the store for `at_terminals` to be delivered: ceil(out × 10⁶ ÷ discharge).
     #[must_use]
     pub fn leaving(self, at_terminals: u128) -> u128 {
-        (at_terminals * WHOLE).div_ceil(u128::from(self.discharge.0))
+        self.discharge.whole_for(at_terminals)
     }
 
     /// The most that `room` inside accepts at the terminals: ceil(room × 10⁶ ÷ charge), which fills it exactly.
     #[must_use]
     pub fn acceptable(self, room: u128) -> u128 {
-        (room * WHOLE).div_ceil(u128::from(self.charge.0))
+        self.charge.whole_for(room)
     }
 
     /// The most that `stored` above the floor delivers at the terminals: floor(stored × discharge ÷ 10⁶).
     #[must_use]
     pub fn deliverable(self, stored: u128) -> u128 {
-        scale_floor(stored, self.discharge.0, WHOLE)
-    }
-}
-
-/// floor(figure × ppm ÷ whole), in u64 where that fits: the usual case, and several times as fast.
-fn scale_floor(figure: u128, ppm: u32, whole: u128) -> u128 {
-    match u64::try_from(figure).ok().and_then(|f| f.checked_mul(u64::from(ppm))) {
-        Some(product) => u128::from(product / 1_000_000),
-        None => figure * u128::from(ppm) / whole,
+        self.discharge.part_of(stored)
     }
 }
 
@@ -125,6 +145,17 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn narrow_figures_come_out_as_wide_ones_do(figure in any::<u64>(), ppm in 1_u32..=1_000_000) {
+            let (efficiency, million) = (Efficiency::new(ppm).unwrap(), 1_000_000_u128);
+            let (figure, ppm) = (u128::from(figure), u128::from(ppm));
+            prop_assert_eq!(efficiency.part_of(figure), figure * ppm / million);
+            prop_assert_eq!(efficiency.whole_for(figure), (figure * million).div_ceil(ppm));
+            let beyond = figure << 32;
+            prop_assert_eq!(efficiency.part_of(beyond), beyond * ppm / million);
+            prop_assert_eq!(efficiency.whole_for(beyond), (beyond * million).div_ceil(ppm));
+        }
+
         #[test]
         fn the_most_accepted_fills_the_room_exactly(room in any::<u64>(), ppm in 1_u32..=1_000_000) {
             let c = conversion(ppm, ppm);

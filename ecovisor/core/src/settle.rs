@@ -10,17 +10,25 @@
 //! Apps stand in order of creation, `house` last. Room and what can be given count as they are at that moment: what came
 //! in earlier in the tick can go out in it, with losses taken once, on the sums.
 
+mod closing;
+mod each;
 mod meters;
 mod overdraft;
+mod pool;
 mod repay;
-mod spill;
+mod row;
+mod together;
 
 use crate::app::AppId;
 use crate::battery::{Conversion, bounded};
-use crate::ledger::{Account, Broken, Entry, Flows, SiteEntry, SiteFlows, check};
+use crate::ledger::{Account, Broken, Flows, SiteFlows};
 use alloc::vec::Vec;
+use closing::Closing;
 use ecovisor_units::{CarbonIntensity, Energy, EnergySum};
+use pool::Pool;
+use row::Row;
 use serde::{Deserialize, Serialize};
+use together::Tick;
 
 /// Which solar an app spends in a tick.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -122,6 +130,36 @@ pub struct Settled {
     pub charge_ended: Vec<AppId>,
 }
 
+/// Buffers that a settlement fills and the next one fills again, so that ticks cost no allocations. What is in them means
+/// nothing between ticks.
+#[derive(Clone, Debug, Default)]
+pub struct Desk {
+    pool: Pool,
+    /// What each claim was before the tick.
+    stored_before: Vec<Energy>,
+    /// Apps whose charge setting ended in the last step, kept apart from those of the step before.
+    ended_last: Vec<AppId>,
+}
+
+/// How a tick is taken through its steps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// Every app through all steps at once, but for the spill pool.
+    Each,
+    /// Every step for all apps at once.
+    Together,
+}
+
+impl Order {
+    /// The order that a tick needs: while nobody owes anything and a grid is there, no app's battery is another's business,
+    /// and each can be taken through all steps while its figures are at hand. Both orders lead to the same books.
+    #[must_use]
+    pub fn needed(site: &SiteTerms, accounts: &[Account]) -> Self {
+        let owing = |a: &Account| !(a.debt.is_zero() && a.loan.is_zero());
+        if site.islanded || accounts.iter().any(owing) { Self::Together } else { Self::Each }
+    }
+}
+
 /// Settles one tick: changes `accounts` and `deficit`, returns what moved. `terms` and `accounts` go together, `house`
 /// last. The new buffer is in `SiteFlows::buffer`; who divides it among the accounts is the caller.
 ///
@@ -129,229 +167,76 @@ pub struct Settled {
 /// [`Broken`] where an invariant does not hold afterwards: a bug. `accounts` are of no use then.
 ///
 /// # Panics
-/// Where `terms` and `accounts` differ in length, or are empty.
+/// Where `terms` and `accounts` differ in length, or `house` does not stand last.
 pub fn settle(
     site: &SiteTerms,
     terms: &[Terms],
     accounts: &mut [Account],
     deficit: &mut EnergySum,
 ) -> Result<Settled, Broken> {
-    assert_eq!(terms.len(), accounts.len(), "every app has terms and an account");
-    let before = (accounts.to_vec(), *deficit);
-    let mut tick = Tick::begin(site, terms, accounts, *deficit);
-    tick.cancel_debts();
-    tick.solar_to_load();
-    tick.solar_to_batteries();
-    tick.give_spill();
-    tick.battery_then_grid_to_load();
-    tick.overdrafts();
-    tick.end_spill();
-    tick.grid_to_batteries();
-    let mut settled = Settled { site: tick.site_flows, charge_ended: tick.charge_ended, flows: tick.flows };
-    meters::close(site, terms, accounts, deficit, &mut settled);
-    check_settled(site, terms, (&before.0, accounts), (before.1, *deficit), &settled)?;
+    let mut settled = Settled::default();
+    settle_into(site, terms, accounts, deficit, &mut Desk::default(), &mut settled)?;
     Ok(settled)
 }
 
-fn check_settled(
+/// [`settle`] with buffers of the caller's: `settled` is overwritten.
+///
+/// # Errors
+/// As [`settle`].
+///
+/// # Panics
+/// As [`settle`].
+pub fn settle_into(
     site: &SiteTerms,
     terms: &[Terms],
-    (before, after): (&[Account], &[Account]),
-    deficit: (EnergySum, EnergySum),
-    settled: &Settled,
+    accounts: &mut [Account],
+    deficit: &mut EnergySum,
+    desk: &mut Desk,
+    settled: &mut Settled,
 ) -> Result<(), Broken> {
-    let entries = (0..terms.len()).map(|i| Entry {
-        app: terms[i].app,
-        before: &before[i],
-        after: &after[i],
-        flows: &settled.flows[i],
-        floor: terms[i].floor,
-        capacity: terms[i].capacity,
-    });
-    let solar = match site.solar_rule {
-        SolarRule::Live { .. } => site.solar,
-        SolarRule::Buffered => bounded(terms.iter().map(|t| t.solar).sum::<EnergySum>().get()),
-    };
-    let checked = SiteEntry {
-        flows: &settled.site,
-        metered: &site.metered,
-        solar,
-        solar_rule: site.solar_rule,
-        contained: terms.iter().map(|t| t.load).sum(),
-        intensity: site.intensity,
-        deficit,
-        conversion: site.conversion,
-    };
-    check(&checked, entries)
+    settle_in(Order::needed(site, accounts), site, terms, accounts, deficit, desk, settled)
 }
 
-/// A settlement under way.
-struct Tick<'a> {
-    site: &'a SiteTerms,
-    terms: &'a [Terms],
-    flows: Vec<Flows>,
-    site_flows: SiteFlows,
-    /// What was stored at the beginning of the tick.
-    stored: Vec<u128>,
-    /// What `house` lacked then: below zero its claim is its deficit.
-    deficit: u128,
-    /// What is owed and owing, as the tick goes on.
-    debt: Vec<EnergySum>,
-    loan: Vec<EnergySum>,
-    /// Load that nothing has served yet.
-    open: Vec<Energy>,
-    /// Solar that has not gone anywhere yet; from the end of pass 1 the spill that has not.
-    solar_left: Vec<Energy>,
-    charging: Vec<Energy>,
-    charge_ended: Vec<AppId>,
+/// [`settle_into`] in a given order, so that the two can be compared.
+///
+/// # Errors
+/// As [`settle`].
+///
+/// # Panics
+/// As [`settle`]; and in the order [`Order::Each`] where the tick needs the other.
+pub fn settle_in(
+    order: Order,
+    site: &SiteTerms,
+    terms: &[Terms],
+    accounts: &mut [Account],
+    deficit: &mut EnergySum,
+    desk: &mut Desk,
+    settled: &mut Settled,
+) -> Result<(), Broken> {
+    assert_eq!(terms.len(), accounts.len(), "every app has terms and an account");
+    assert!(terms.last().is_some_and(|t| t.app == AppId::HOUSE), "house stands last");
+    settled.flows.resize(terms.len(), Flows::default());
+    settled.site = SiteFlows::default();
+    settled.charge_ended.clear();
+    let Desk { pool, stored_before, ended_last } = desk;
+    let mut closing = Closing::begin(site, *deficit, stored_before);
+    match order {
+        Order::Each => {
+            assert!(Order::needed(site, accounts) == order, "debts and islands need apps together");
+            each::settle(site, terms, accounts, pool, settled, ended_last, &mut closing)?;
+        }
+        Order::Together => {
+            let (flows, ended) = (&mut settled.flows[..], &mut settled.charge_ended);
+            Tick::begin(site, terms, accounts, *deficit, flows, ended).settle(pool);
+            closing.all(terms, &mut settled.flows, accounts)?;
+        }
+    }
+    closing.meet_meters(terms, accounts, deficit, settled)
 }
 
-impl<'a> Tick<'a> {
-    fn begin(site: &'a SiteTerms, terms: &'a [Terms], accounts: &[Account], deficit: EnergySum) -> Self {
-        let contained: EnergySum = terms.iter().map(|t| t.load).sum();
-        let metered = site.metered.load.map_or(contained, Energy::wide);
-        let unmetered_load = metered.less(contained);
-        let mut open: Vec<Energy> = terms.iter().map(|t| t.load).collect();
-        let house = terms.len() - 1;
-        open[house] += bounded(unmetered_load.get());
-        let load_booked = contained + unmetered_load;
-        let flows =
-            terms.iter().zip(&open).map(|(t, &load)| Flows { load, solar_in: t.solar, ..Flows::default() });
-        Self {
-            site,
-            terms,
-            flows: flows.collect(),
-            site_flows: SiteFlows {
-                unmetered_load,
-                overbooked_load: contained.less(metered),
-                load_booked,
-                ..SiteFlows::default()
-            },
-            deficit: deficit.get(),
-            stored: accounts.iter().map(|a| u128::from(a.stored.get())).collect(),
-            debt: accounts.iter().map(|a| a.debt).collect(),
-            loan: accounts.iter().map(|a| a.loan).collect(),
-            open,
-            solar_left: terms.iter().map(|t| t.solar).collect(),
-            charging: terms.iter().map(|t| t.charge).collect(),
-            charge_ended: Vec::new(),
-        }
-    }
-
-    fn apps(&self) -> core::ops::Range<usize> {
-        0..self.terms.len()
-    }
-
-    /// The deficit where `i` is `house`.
-    fn lacking(&self, i: usize) -> u128 {
-        if i + 1 == self.terms.len() { self.deficit } else { 0 }
-    }
-
-    /// Room inside that there would be if nothing had come in; what went out made room.
-    fn room(&self, i: usize) -> u128 {
-        let gone = self.site.conversion.leaving(self.flows[i].battery_out().get());
-        (u128::from(self.terms[i].capacity.get()) + self.lacking(i) + gone).saturating_sub(self.stored[i])
-    }
-
-    /// What the battery still accepts at its terminals: within its charge limit and its room.
-    fn acceptance(&self, i: usize) -> Energy {
-        let most = bounded(self.site.conversion.acceptable(self.room(i)));
-        self.terms[i].charge_limit.min(most).less(bounded(self.flows[i].battery_in().get()))
-    }
-
-    /// What the battery can still give at its terminals, above its floor; what came in this tick is there.
-    fn deliverable(&self, i: usize) -> Energy {
-        if !self.terms[i].battery_gives {
-            return Energy::ZERO;
-        }
-        let conversion = self.site.conversion;
-        let inside = self.stored[i] + conversion.arriving(self.flows[i].battery_in().get());
-        let most = conversion
-            .deliverable(inside.saturating_sub(u128::from(self.terms[i].floor.get()) + self.lacking(i)));
-        bounded(most).less(bounded(self.flows[i].battery_out().get()))
-    }
-
-    fn is_full(&self, i: usize) -> bool {
-        self.site.conversion.arriving(self.flows[i].battery_in().get()) >= self.room(i)
-    }
-
-    fn grid_limit(&self, i: usize) -> Energy {
-        if self.site.islanded { Energy::ZERO } else { self.terms[i].grid_limit }
-    }
-
-    /// Step 1.
-    fn solar_to_load(&mut self) {
-        for i in self.apps() {
-            let moved = crate::split::carry(&mut self.solar_left[i], &mut self.open[i], Energy::MAX);
-            self.flows[i].solar_to_load = moved;
-        }
-    }
-
-    /// Steps 2 and 3: what is left goes to lenders, then into the own battery, then into the pool. The charge rate does
-    /// not bound this.
-    fn solar_to_batteries(&mut self) {
-        let offers = self.solar_left.clone();
-        let own: Vec<Energy> = self.apps().map(|i| offers[i].min(self.acceptance(i))).collect();
-        for (i, paid) in self.repay(&offers, &own) {
-            self.flows[i].solar_to_lenders = paid;
-            self.solar_left[i] -= paid;
-        }
-        for i in self.apps() {
-            let mut room = self.acceptance(i);
-            let moved = crate::split::carry(&mut self.solar_left[i], &mut room, Energy::MAX);
-            self.flows[i].solar_to_battery = moved;
-            self.flows[i].spilled = self.solar_left[i];
-        }
-    }
-
-    /// Steps 4 and 5.
-    fn battery_then_grid_to_load(&mut self) {
-        for i in self.apps() {
-            if !self.charging[i].is_zero() && self.is_full(i) {
-                self.end_charge(i);
-            }
-            // An asked-for charge leaves to the battery only the load that lies above the grid limit.
-            let beyond =
-                if self.charging[i].is_zero() { Energy::MAX } else { self.open[i].less(self.grid_limit(i)) };
-            let mut gives = self.deliverable(i);
-            let limit = self.terms[i].discharge_limit.min(beyond);
-            self.flows[i].battery_to_load = crate::split::carry(&mut gives, &mut self.open[i], limit);
-            let mut grid = self.grid_limit(i);
-            self.flows[i].grid_to_load = crate::split::carry(&mut grid, &mut self.open[i], Energy::MAX);
-        }
-    }
-
-    fn end_charge(&mut self, i: usize) {
-        self.charging[i] = Energy::ZERO;
-        self.charge_ended.push(self.terms[i].app);
-    }
-
-    /// Step 7: the charge rate less what came in otherwise, within charge limit, room, what is left of the grid limit,
-    /// and what carbon allows. An app that discharged in this tick does not charge in it.
-    fn grid_to_batteries(&mut self) {
-        let wanted: Vec<Energy> = self.apps().map(|i| self.charge_from_grid(i)).collect();
-        for (i, paid) in self.repay(&wanted, &wanted) {
-            self.flows[i].grid_to_lenders = paid;
-        }
-        for (i, wanted) in wanted.into_iter().enumerate() {
-            self.flows[i].grid_to_battery = wanted - self.flows[i].grid_to_lenders;
-            if !self.charging[i].is_zero() && self.is_full(i) {
-                self.end_charge(i);
-            }
-        }
-    }
-
-    fn charge_from_grid(&self, i: usize) -> Energy {
-        let (flows, terms) = (&self.flows[i], &self.terms[i]);
-        let discharged = !(flows.battery_to_load.is_zero() && flows.forced_to_load.is_zero());
-        if self.site.islanded || discharged {
-            return Energy::ZERO;
-        }
-        let drawn = flows.grid_to_load.saturating_add(flows.overdraft_grid);
-        self.charging[i]
-            .less(bounded(flows.battery_in().get()))
-            .min(self.acceptance(i))
-            .min(terms.grid_limit.less(flows.grid_to_load))
-            .min(terms.carbon_limit.less(drawn))
+impl SiteTerms {
+    /// What the load meter shows beyond what the containers used; zero where there is none.
+    fn unmetered(&self, contained: EnergySum) -> Energy {
+        bounded(self.metered.load.map_or(EnergySum::ZERO, |load| load.wide().less(contained)).get())
     }
 }

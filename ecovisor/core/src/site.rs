@@ -325,6 +325,15 @@ impl Site {
         })
     }
 
+    /// [`Site::step`] into an outcome of the caller's.
+    ///
+    /// # Errors
+    /// As [`Site::step`].
+    pub fn step_into(&mut self, inputs: &Inputs, outcome: &mut Outcome) -> Result<(), Broken> {
+        *outcome = self.step(inputs)?;
+        Ok(())
+    }
+
     /// What each app that was settled came to; one that has ended since has nothing any more.
     fn app_outcomes(
         &self,

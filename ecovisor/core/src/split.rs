@@ -20,6 +20,9 @@ pub fn mul_div_floor(a: u128, b: u128, c: u128) -> Option<u128> {
     if c == 0 {
         return None;
     }
+    if let (Ok(a), Ok(b), Ok(c)) = (u64::try_from(a), u64::try_from(b), u64::try_from(c)) {
+        return Some(quotient_and_rest(u128::from(a) * u128::from(b), c).0);
+    }
     if let Some(product) = a.checked_mul(b) {
         return Some(match (u64::try_from(product), u64::try_from(c)) {
             (Ok(product), Ok(c)) => u128::from(product / c),
@@ -30,9 +33,24 @@ pub fn mul_div_floor(a: u128, b: u128, c: u128) -> Option<u128> {
     (high < c).then(|| wide_quotient(high, low, c))
 }
 
+/// a ÷ b and what is left of it; as a division of u64 where `a` is one.
+fn quotient_and_rest(a: u128, b: u64) -> (u128, u64) {
+    match u64::try_from(a) {
+        Ok(a) => (u128::from(a / b), a % b),
+        Err(_) => {
+            let quotient = a / u128::from(b);
+            let rest = u64::try_from(a - quotient * u128::from(b));
+            (quotient, rest.expect("a rest is smaller than what it is the rest of"))
+        }
+    }
+}
+
 /// a × b as (high, low) halves of 256 bits.
 fn wide_product(a: u128, b: u128) -> (u128, u128) {
     const LOW: u128 = (1 << 64) - 1;
+    if a <= LOW && b <= LOW {
+        return (0, a * b);
+    }
     let (a1, a0, b1, b0) = (a >> 64, a & LOW, b >> 64, b & LOW);
     let middle = a1 * b0 + ((a0 * b0) >> 64);
     let (cross, over) = middle.overflowing_add(a0 * b1);
@@ -59,18 +77,66 @@ fn wide_quotient(high: u128, low: u128, c: u128) -> u128 {
 /// floor(whole × w₁..ᵢ₋₁ ÷ total), so the parts always sum to the whole. Every part is at most
 /// ⌈whole × wᵢ ÷ total⌉. With no weight anywhere all parts are zero.
 pub fn split(whole: u128, weights: impl Iterator<Item = u128> + Clone) -> impl Iterator<Item = u128> {
-    let total: u128 = weights.clone().sum();
-    let (mut reached, mut boundary) = (0_u128, 0_u128);
-    weights.map(move |weight| {
-        if weight == 0 || whole == 0 {
-            return 0;
+    let mut boundaries = Boundaries::new(whole, weights.clone().sum());
+    weights.map(move |weight| boundaries.next(weight))
+}
+
+/// Where the next boundary of a [`split`] lies.
+pub(crate) enum Boundaries {
+    /// There is nothing to divide.
+    Nothing,
+    /// Everybody's weight is its part.
+    All,
+    /// Both fit a u64, as figures of real sites do. The rest of the last boundary's division is carried to the next: whole ×
+    /// w₁..ᵢ = boundary × total + rest, so the part up to the next boundary is floor((rest + whole × wᵢ) ÷ total), and the
+    /// products stay small enough to be divided as u64. rest + whole × w is below 2¹²⁸, since w is at most total.
+    Narrow { whole: u64, total: u64, rest: u64 },
+    /// Anything else.
+    Wide { whole: u128, total: u128, reached: u128, boundary: u128 },
+}
+
+impl Boundaries {
+    pub(crate) fn new(whole: u128, total: u128) -> Self {
+        if whole == 0 || total == 0 {
+            return Self::Nothing;
         }
-        reached += weight;
-        let next = mul_div_floor(whole, reached, total).expect("a boundary lies within the whole");
-        let part = next - boundary;
-        boundary = next;
-        part
-    })
+        if whole == total {
+            return Self::All;
+        }
+        match (u64::try_from(whole), u64::try_from(total)) {
+            (Ok(whole), Ok(total)) => Self::Narrow { whole, total, rest: 0 },
+            _ => Self::Wide { whole, total, reached: 0, boundary: 0 },
+        }
+    }
+
+    /// The part of whoever comes next, where no part is more than its weight.
+    pub(crate) fn part(&mut self, weight: Energy) -> Energy {
+        let part = self.next(u128::from(weight.get()));
+        Energy::new(u64::try_from(part).expect("a part is at most its weight"))
+    }
+
+    /// The part of whoever comes next.
+    #[inline]
+    fn next(&mut self, weight: u128) -> u128 {
+        match self {
+            Self::Nothing => 0,
+            Self::All => weight,
+            Self::Narrow { whole, total, rest } => {
+                let due = u128::from(*whole) * weight + u128::from(*rest);
+                let (part, left) = quotient_and_rest(due, *total);
+                *rest = left;
+                part
+            }
+            Self::Wide { whole, total, reached, boundary } => {
+                if weight == 0 {
+                    return 0;
+                }
+                *reached += weight;
+                let next = mul_div_floor(*whole, *reached, *total).expect("a boundary lies within the whole");
+                next - core::mem::replace(boundary, next)
+            }
+        }
+    }
 }
 
 /// [`split`] for energies by energies.
@@ -85,35 +151,50 @@ pub fn split_energy(whole: EnergySum, weights: &[EnergySum]) -> Vec<EnergySum> {
 /// Divides `whole` by need and weight, as the spill pool is given and lenders are repaid: who needs no more than its part gets its need in
 /// full; this repeats with what is left; then one boundary split among the rest. Weight zero receives nothing.
 /// Returns what each is given, in order.
-///
-/// Serving somebody in full never makes the others' parts smaller, so whoever needs least for its weight is looked at
-/// first, and once is enough.
 #[must_use]
 pub fn fill(whole: EnergySum, needs: &[Energy], weights: &[u128]) -> Vec<Energy> {
-    let mut given = alloc::vec![Energy::ZERO; needs.len()];
-    let (need, weight) = (|i: usize| u128::from(needs[i].get()), |i: usize| weights[i]);
-    let mut waiting: Vec<usize> =
-        (0..needs.len()).filter(|&i| !needs[i].is_zero() && weights[i] > 0).collect();
-    // need ÷ weight against need ÷ weight, without a division.
-    let before = |i: usize, j: usize| wide_product(need(i), weight(j)).cmp(&wide_product(need(j), weight(i)));
-    waiting.sort_unstable_by(|&i, &j| before(i, j).then(i.cmp(&j)));
+    let mut given = Vec::new();
+    fill_into(whole, needs, |i| weights[i], &mut Vec::new(), &mut given);
+    given
+}
+
+/// [`fill`] into `given`, with room of the caller's for the places of those who wait.
+///
+/// The level, `left` ÷ `total`, never falls where somebody whose need lies below it is served in full, so the order in which
+/// they are served decides nothing, and each is held against the level as it stands. Rounds are few: where those served have
+/// an eighth of the weight, an eighth of it no longer waits; where they have less, the level rises by less than a seventh of
+/// what it rose by in the round before, and soon no need lies between two levels.
+pub(crate) fn fill_into(
+    whole: EnergySum,
+    needs: &[Energy],
+    weight: impl Fn(usize) -> u128,
+    waiting: &mut Vec<usize>,
+    given: &mut Vec<Energy>,
+) {
+    given.clear();
+    given.resize(needs.len(), Energy::ZERO);
+    waiting.clear();
+    waiting.extend((0..needs.len()).filter(|&i| !needs[i].is_zero() && weight(i) > 0));
     let mut total: u128 = waiting.iter().map(|&i| weight(i)).sum();
-    let (mut left, mut served) = (whole.get(), 0);
-    for &i in &waiting {
-        let part = mul_div_floor(left, weight(i), total);
-        if part.is_some_and(|part| need(i) > part) {
-            break;
-        }
-        given[i] = needs[i];
-        (left, total, served) = (left - need(i), total - weight(i), served + 1);
+    let mut left = whole.get();
+    let mut waited = usize::MAX;
+    while waiting.len() < waited {
+        waited = waiting.len();
+        waiting.retain(|&i| {
+            let (need, weight) = (u128::from(needs[i].get()), weight(i));
+            // need ÷ weight against left ÷ total, without a division.
+            let served = wide_product(need, total) <= wide_product(left, weight);
+            if served {
+                given[i] = needs[i];
+                (left, total) = (left - need, total - weight);
+            }
+            !served
+        });
     }
-    let rest = &mut waiting[served..];
-    rest.sort_unstable();
-    let parts = split(left, rest.iter().map(|&i| weight(i)));
-    for (&i, part) in rest.iter().zip(parts) {
+    let parts = split(left, waiting.iter().map(|&i| weight(i)));
+    for (&i, part) in waiting.iter().zip(parts) {
         given[i] = EnergySum::new(part).narrow_saturating();
     }
-    given
 }
 
 #[cfg(test)]
@@ -123,6 +204,30 @@ mod tests {
 
     fn energies(figures: &[u64]) -> Vec<Energy> {
         figures.iter().map(|&f| Energy::new(f)).collect()
+    }
+
+    /// `fill` as the rule can also be read: in order of need for its weight, until somebody needs more than its part.
+    fn fill_in_order(whole: EnergySum, needs: &[Energy], weights: &[u128]) -> Vec<Energy> {
+        let mut given = alloc::vec![Energy::ZERO; needs.len()];
+        let need = |i: usize| u128::from(needs[i].get());
+        let mut waiting: Vec<usize> =
+            (0..needs.len()).filter(|&i| !needs[i].is_zero() && weights[i] > 0).collect();
+        waiting.sort_by(|&i, &j| wide_product(need(i), weights[j]).cmp(&wide_product(need(j), weights[i])));
+        let mut total: u128 = waiting.iter().map(|&i| weights[i]).sum();
+        let (mut left, mut served) = (whole.get(), 0);
+        for &i in &waiting {
+            if mul_div_floor(left, weights[i], total).is_some_and(|part| need(i) > part) {
+                break;
+            }
+            given[i] = needs[i];
+            (left, total, served) = (left - need(i), total - weights[i], served + 1);
+        }
+        let rest = &mut waiting[served..];
+        rest.sort_unstable();
+        for (&i, part) in rest.iter().zip(split(left, rest.iter().map(|&i| weights[i]))) {
+            given[i] = EnergySum::new(part).narrow_saturating();
+        }
+        given
     }
 
     #[test]
@@ -179,6 +284,33 @@ mod tests {
             for (part, weight) in split(u128::from(whole), wide.clone()).zip(wide) {
                 prop_assert!(part <= weight);
             }
+        }
+
+        #[test]
+        fn parts_are_what_lies_between_rounded_boundaries(
+            whole in prop_oneof![0_u128..1_000, any::<u64>().prop_map(u128::from), 0..=u128::MAX >> 8],
+            weights in prop::collection::vec(prop_oneof![Just(0), 0_u64..9, any::<u64>()], 1..20),
+        ) {
+            let wide = weights.iter().map(|&w| u128::from(w));
+            let (total, mut reached, mut boundary) = (wide.clone().sum::<u128>(), 0, 0);
+            for (part, weight) in split(whole, wide.clone()).zip(wide) {
+                reached += weight;
+                let next = mul_div_floor(whole, reached, total).unwrap_or(0);
+                prop_assert_eq!(part, next - boundary);
+                boundary = next;
+            }
+        }
+
+        #[test]
+        fn filling_serves_whoever_needs_least_for_its_weight_first(
+            whole in prop_oneof![0_u128..10_000, any::<u64>().prop_map(u128::from), any::<u64>().prop_map(|w| u128::from(w) << 8)],
+            apps in prop::collection::vec(
+                (prop_oneof![0_u64..1_000, any::<u64>()], prop_oneof![0_u128..5, any::<u64>().prop_map(u128::from)]), 1..20,
+            ),
+        ) {
+            let (needs, weights): (Vec<u64>, Vec<u128>) = apps.into_iter().unzip();
+            let (whole, needs) = (EnergySum::new(whole), energies(&needs));
+            prop_assert_eq!(fill(whole, &needs, &weights), fill_in_order(whole, &needs, &weights));
         }
 
         #[test]

@@ -188,12 +188,14 @@ impl Energy {
 
     /// The same energy as a total.
     #[must_use]
+    #[inline]
     pub fn wide(self) -> EnergySum {
         EnergySum(u128::from(self.0))
     }
 
     /// Carbon of this energy at `intensity`, exact: 2⁶⁴ × 2⁶⁴ fits.
     #[must_use]
+    #[inline]
     pub fn carbon(self, intensity: CarbonIntensity) -> Carbon {
         Carbon(u128::from(self.0) * u128::from(intensity.0))
     }
@@ -202,6 +204,7 @@ impl Energy {
 impl EnergySum {
     /// As an account, or `None` beyond 5.1 GWh.
     #[must_use]
+    #[inline]
     pub fn narrow(self) -> Option<Energy> {
         u64::try_from(self.0).ok().map(Energy)
     }
@@ -214,8 +217,12 @@ impl EnergySum {
 
     /// Carbon of this energy at `intensity`; held at [`Carbon::MAX`] beyond 10¹³ times a power station's year.
     #[must_use]
+    #[inline]
     pub fn carbon(self, intensity: CarbonIntensity) -> Carbon {
-        Carbon(self.0.saturating_mul(u128::from(intensity.0)))
+        match self.narrow() {
+            Some(energy) => energy.carbon(intensity),
+            None => Carbon(self.0.saturating_mul(u128::from(intensity.0))),
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! Step 6: load that nothing its app was entitled to could serve. Physics delivered it, so somebody's energy went.
 
-use super::{SolarRule, Tick};
+use super::together::Tick;
+use super::{Row, SolarRule};
 use crate::ledger::parts;
 use crate::split::split_energy;
 use alloc::vec::Vec;
@@ -11,16 +12,14 @@ impl Tick<'_> {
     /// solar about to be curtailed, `house`'s claim, the other claims, last `house` on credit.
     pub(super) fn overdrafts(&mut self) {
         if !self.site.islanded {
-            for i in self.apps() {
-                self.flows[i].overdraft_grid = core::mem::take(&mut self.open[i]);
-            }
+            self.rows.iter_mut().for_each(Row::overdraft_from_grid);
             return;
         }
-        for i in self.apps() {
-            let mut gives = self.deliverable(i);
-            self.flows[i].forced_to_load = crate::split::carry(&mut gives, &mut self.open[i], Energy::MAX);
+        for row in &mut self.rows {
+            let mut gives = row.deliverable();
+            row.flows.forced_to_load = crate::split::carry(&mut gives, &mut row.open, Energy::MAX);
         }
-        if self.open.iter().all(|open| open.is_zero()) {
+        if self.rows.iter().all(|row| row.open.is_zero()) {
             return;
         }
         self.overdrafts_from_spill();
@@ -32,14 +31,16 @@ impl Tick<'_> {
         if self.site.solar_rule == SolarRule::Buffered {
             return;
         }
-        let wanted: EnergySum = self.open.iter().copied().sum();
-        let moved = wanted.min(self.solar_left.iter().copied().sum());
-        for (i, part) in self.take_from_givers(moved) {
-            self.flows[i].spill_to_overdraft = part;
-        }
-        for (i, part) in parts(moved, &self.open).into_iter().enumerate() {
-            self.open[i] -= part;
-            self.flows[i].overdraft_from_spill = part;
+        let spill: Vec<Energy> = self.rows.iter().map(|row| row.solar_left).collect();
+        let open = self.open();
+        let wanted: EnergySum = open.iter().copied().sum();
+        let moved = wanted.min(spill.iter().copied().sum());
+        let (taken, served) = (parts(moved, &spill), parts(moved, &open));
+        for ((row, taken), served) in self.rows.iter_mut().zip(taken).zip(served) {
+            row.solar_left -= taken;
+            row.flows.spill_to_overdraft = taken;
+            row.open -= served;
+            row.flows.overdraft_from_spill = served;
         }
     }
 
@@ -47,27 +48,34 @@ impl Tick<'_> {
     /// itself on credit is nobody's debt.
     fn overdrafts_from_claims(&mut self) {
         let house = self.terms.len() - 1;
-        let mut gives: Vec<Energy> = self.apps().map(|i| self.deliverable(i)).collect();
+        let mut gives: Vec<Energy> = self.rows.iter().map(Row::deliverable).collect();
         self.lend(&[(house, core::mem::take(&mut gives[house]))]);
         let others: Vec<(usize, Energy)> = gives.into_iter().enumerate().collect();
         self.lend(&others);
-        let own_credit = core::mem::take(&mut self.open[house]);
-        let on_credit: EnergySum = self.open.iter().copied().sum();
-        let served = core::mem::replace(&mut self.open, alloc::vec![Energy::ZERO; self.terms.len()]);
-        let left = self.leave_store(house, on_credit);
+        let own_credit = core::mem::take(&mut self.rows[house].open);
+        let served: Vec<Energy> = self.rows.iter_mut().map(|row| core::mem::take(&mut row.open)).collect();
+        let left = self.leave_store(house, served.iter().copied().sum());
         self.borrow(&served, left);
-        self.flows[house].overdraft_lent += own_credit;
-        self.flows[house].lent += own_credit.wide();
+        self.rows[house].flows.overdraft_lent += own_credit;
+        self.rows[house].flows.lent += own_credit.wide();
+    }
+
+    fn open(&self) -> Vec<Energy> {
+        self.rows.iter().map(|row| row.open).collect()
     }
 
     /// Serves open loads pro rata from what `lenders` can give, pro rata to that.
     fn lend(&mut self, lenders: &[(usize, Energy)]) {
         let gives: Vec<Energy> = lenders.iter().map(|(_, e)| *e).collect();
-        let wanted: EnergySum = self.open.iter().copied().sum();
+        let open = self.open();
+        let wanted: EnergySum = open.iter().copied().sum();
         let moved = wanted.min(gives.iter().copied().sum());
-        let served = parts(moved, &self.open);
-        for (open, part) in self.open.iter_mut().zip(&served) {
-            *open -= *part;
+        if moved.is_zero() {
+            return;
+        }
+        let served = parts(moved, &open);
+        for (row, part) in self.rows.iter_mut().zip(&served) {
+            row.open -= *part;
         }
         let mut left = EnergySum::ZERO;
         for ((j, _), part) in lenders.iter().zip(parts(moved, &gives)) {
@@ -80,19 +88,19 @@ impl Tick<'_> {
     fn borrow(&mut self, served: &[Energy], left: EnergySum) {
         let weights: Vec<EnergySum> = served.iter().map(|part| part.wide()).collect();
         for (i, debt) in split_energy(left, &weights).into_iter().enumerate() {
-            self.flows[i].overdraft_lent += served[i];
-            self.flows[i].debt_incurred += debt;
+            self.rows[i].flows.overdraft_lent += served[i];
+            self.rows[i].flows.debt_incurred += debt;
         }
     }
 
     /// Books what `lender` gives at its terminals; returns what that takes from its store, which it is owed.
     fn leave_store(&mut self, lender: usize, at_terminals: EnergySum) -> EnergySum {
-        let before = self.flows[lender].battery_out().get();
+        let before = self.rows[lender].flows.battery_out().get();
         let conversion = self.site.conversion;
         let left = conversion.leaving(before + at_terminals.get()) - conversion.leaving(before);
         let left = EnergySum::new(left);
-        self.flows[lender].lent += at_terminals;
-        self.flows[lender].loan_granted += left;
+        self.rows[lender].flows.lent += at_terminals;
+        self.rows[lender].flows.loan_granted += left;
         left
     }
 }

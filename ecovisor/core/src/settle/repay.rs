@@ -5,7 +5,7 @@
 //! cannot take stays owed to it, and goes to lenders that have room: were it left with the debtors, the next thing to
 //! enter their batteries would be divided anew, and solar that spares that entry would mean less repaid and more import.
 
-use super::Tick;
+use super::together::Tick;
 use crate::battery::bounded;
 use crate::ledger::parts;
 use crate::split::{fill, split};
@@ -17,10 +17,10 @@ impl Tick<'_> {
     /// debtor and lender at once. Were they kept side by side, an app's own solar would take the room in which others
     /// repay it and then leave for lenders itself, and the grid would fill what it left.
     pub(super) fn cancel_debts(&mut self) {
-        for ((flows, debt), loan) in self.flows.iter_mut().zip(&mut self.debt).zip(&mut self.loan) {
+        for ((row, debt), loan) in self.rows.iter_mut().zip(&mut self.debt).zip(&mut self.loan) {
             let both = (*debt).min(*loan);
             (*debt, *loan) = (*debt - both, *loan - both);
-            (flows.debt_repaid, flows.loan_repaid) = (both, both);
+            (row.flows.debt_repaid, row.flows.loan_repaid) = (both, both);
         }
     }
 
@@ -28,6 +28,9 @@ impl Tick<'_> {
     /// `own` of its acceptance for itself. Returns who paid how much; lenders' flows and all debts are booked here.
     pub(super) fn repay(&mut self, offers: &[Energy], own: &[Energy]) -> Vec<(usize, Energy)> {
         let conversion = self.site.conversion;
+        if self.debt.iter().all(|debt| debt.is_zero()) {
+            return Vec::new();
+        }
         let most = |owed: EnergySum| bounded(conversion.acceptable(owed.get()));
         let offered: Vec<Energy> = self.apps().map(|i| offers[i].min(most(self.debt[i]))).collect();
         let total: EnergySum = offered.iter().copied().sum();
@@ -53,7 +56,7 @@ impl Tick<'_> {
         let before = self.with_own(j, own);
         let grown = conversion.arriving(before);
         let all_owed = conversion.acceptable(grown + self.loan[j].get()).saturating_sub(before);
-        self.acceptance(j).less(own).min(bounded(all_owed))
+        self.rows[j].acceptance().less(own).min(bounded(all_owed))
     }
 
     /// Books what lender `j` takes back; returns what arrived inside, counted as if its own had come in before.
@@ -61,14 +64,14 @@ impl Tick<'_> {
         let (conversion, before) = (self.site.conversion, self.with_own(j, own));
         let inside = conversion.arriving(before + u128::from(back.get())) - conversion.arriving(before);
         let inside = EnergySum::new(inside);
-        self.flows[j].repaid_in += back;
-        self.flows[j].loan_repaid += inside;
+        self.rows[j].flows.repaid_in += back;
+        self.rows[j].flows.loan_repaid += inside;
         self.loan[j] -= inside;
         inside
     }
 
     fn with_own(&self, j: usize, own: Energy) -> u128 {
-        self.flows[j].battery_in().get() + u128::from(own.get())
+        self.rows[j].flows.battery_in().get() + u128::from(own.get())
     }
 
     /// Debts fall by what arrived inside, pro rata to what was paid; where rounding gives a debtor more than it owes,
@@ -82,7 +85,7 @@ impl Tick<'_> {
                 let reduced = EnergySum::new(due).min(self.debt[i]);
                 carried = due - reduced.get();
                 self.debt[i] -= reduced;
-                self.flows[i].debt_repaid += reduced;
+                self.rows[i].flows.debt_repaid += reduced;
             }
         }
         assert_eq!(carried, 0, "debts are as large as loans, so what loans fall by, debts can fall by");
