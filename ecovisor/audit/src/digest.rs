@@ -115,7 +115,7 @@ impl LinkedRecord {
     /// What is wrong with it. Whether it follows its predecessor is another question.
     pub fn decode(bytes: &[u8]) -> Result<Self, FrameError> {
         if frame::is(Kind::Record, bytes) {
-            return Ok(Self { link: None, record: Record::decode(bytes)? });
+            return Ok(Self { link: None, record: frame::decode(Kind::Record, bytes)? });
         }
         let (link, record) = frame::decode_pair(Kind::LinkedRecord, bytes)?;
         Ok(Self { link: Some(link), record })
@@ -167,6 +167,7 @@ mod tests {
     fn a_linked_record_survives_its_bytes_and_so_does_one_from_before() {
         let record = life(3, 1).records.remove(0);
         let linked = LinkedRecord::new(Link::ORIGIN.after(b"x"), record.clone());
+        assert_eq!(Record::decode(&linked.encode()), Ok(record.clone()));
         assert_eq!(LinkedRecord::decode(&linked.encode()), Ok(linked));
         let before = LinkedRecord { link: None, record: record.clone() };
         assert_eq!(LinkedRecord::decode(&record.encode()), Ok(before));

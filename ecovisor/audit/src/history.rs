@@ -37,7 +37,7 @@ use ecovisor_units::Millis;
 use index::{BlockAt, Day, Index};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{PoisonError, RwLock};
+use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
 use thiserror::Error;
 
 /// What files begin with.
@@ -153,6 +153,8 @@ fn damaged<E: std::error::Error + Send + Sync + 'static>(
 pub struct History {
     directory: PathBuf,
     index: RwLock<Index>,
+    /// Held by whoever changes the files, and by whoever copies them.
+    gate: Mutex<()>,
 }
 
 /// What a site has of its past.
@@ -213,7 +215,13 @@ impl History {
         }
         disk::sync_name(directory).map_err(disk("sync", directory))?;
         let index = Index::read(directory)?;
-        Ok(Self { directory: directory.to_path_buf(), index: RwLock::new(index) })
+        Ok(Self { directory: directory.to_path_buf(), index: RwLock::new(index), gate: Mutex::new(()) })
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub fn directory(&self) -> &Path {
+        &self.directory
     }
 
     fn read(&self) -> std::sync::RwLockReadGuard<'_, Index> {
@@ -223,6 +231,12 @@ impl History {
 
     fn write(&self) -> std::sync::RwLockWriteGuard<'_, Index> {
         self.index.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Keeps the files as they are for as long as the guard lives: for a backup, which copies what the store has first and
+    /// these files then, so that nothing that moves from there to here is in neither.
+    pub fn hold(&self) -> MutexGuard<'_, ()> {
+        self.gate.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The last day's stretch, which ends with the last block; `None` where there is none. The next block must follow it.
@@ -254,6 +268,7 @@ impl History {
     /// # Errors
     /// [`HistoryError::Apart`], or where it cannot be written: it is not kept then.
     pub fn append(&self, block: &Block) -> Result<(), HistoryError> {
+        let _gate = self.hold();
         if let Some(end) = self.end().filter(|end| !block.head.follows(end)) {
             return Err(HistoryError::Apart { tick: block.head.tick, due: end.end_tick() });
         }
@@ -261,7 +276,7 @@ impl History {
         let open =
             self.read().days.last().filter(|last| last.day == day && last.seal.is_none()).map(Day::number);
         if open.is_none() {
-            self.end_day()?;
+            self.end_last_day()?;
         }
         let pieces = [
             frame::encode(Kind::BlockHead, &block.head),
@@ -315,6 +330,11 @@ impl History {
     /// # Errors
     /// Where it cannot be read or written.
     pub fn end_day(&self) -> Result<(), HistoryError> {
+        let _gate = self.hold();
+        self.end_last_day()
+    }
+
+    fn end_last_day(&self) -> Result<(), HistoryError> {
         let Some(day) = self.read().days.last().filter(|day| day.seal.is_none()).cloned() else {
             return Ok(());
         };
@@ -380,6 +400,7 @@ impl History {
     /// # Errors
     /// Where a file cannot be removed.
     pub fn forget(&self, now: Millis, retention: &Retention, most: usize) -> Result<usize, HistoryError> {
+        let _gate = self.hold();
         let due = self.read().due(now, retention, self.archived(), most);
         for (part, number, day) in &due {
             // The index first: who looks up a file afterwards does not find it there.

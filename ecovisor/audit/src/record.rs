@@ -1,5 +1,6 @@
 //! A tick's record: what it led to, with the names of that time, so that a ledger can be read alone.
 
+use crate::digest::LinkedRecord;
 use crate::frame::{self, FrameError, Kind};
 use ecovisor_core::{AppId, AppName, ContainerId, ContainerName, Outcome, Site};
 use serde::{Deserialize, Serialize};
@@ -37,11 +38,11 @@ impl Record {
         frame::encode(Kind::Record, self)
     }
 
-    /// From a frame.
+    /// From a frame, of a record alone or of one with its link.
     ///
     /// # Errors
     /// What is wrong with it.
     pub fn decode(bytes: &[u8]) -> Result<Self, FrameError> {
-        frame::decode(Kind::Record, bytes)
+        LinkedRecord::decode(bytes).map(|linked| linked.record)
     }
 }

@@ -49,6 +49,9 @@ pub struct Config {
     /// The store.
     #[serde(default)]
     pub store: StoreSection,
+    /// How long the past is kept.
+    #[serde(default)]
+    pub retention: RetentionSection,
     /// Who operates the site.
     #[serde(default)]
     pub operator: OperatorSection,
@@ -382,6 +385,41 @@ impl Default for StoreSection {
     }
 }
 
+/// Whether raw days wait for an archive.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ArchiveChoice {
+    /// They go when they are old enough.
+    #[default]
+    Optional,
+    /// They stay until `ecoctl ledger archive` has taken them.
+    Required,
+}
+
+/// `[retention]`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RetentionSection {
+    /// How long raw readings are kept, at least a day.
+    #[serde(default = "defaults::keep_ticks")]
+    pub ticks: Quantity<Millis>,
+    /// How long minutes are kept, at least as long as raw readings.
+    #[serde(default = "defaults::keep_minutes")]
+    pub minutes: Quantity<Millis>,
+    /// How long hours are kept, at least as long as minutes; for ever where nothing is said.
+    pub hours: Option<Quantity<Millis>>,
+    /// Whether raw days wait for an archive.
+    #[serde(default)]
+    pub archive: ArchiveChoice,
+}
+
+impl Default for RetentionSection {
+    fn default() -> Self {
+        let (ticks, minutes) = (defaults::keep_ticks(), defaults::keep_minutes());
+        Self { ticks, minutes, hours: None, archive: ArchiveChoice::default() }
+    }
+}
+
 /// `[operator]`
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -467,6 +505,7 @@ pub struct AppSection {
 
 mod defaults {
     use super::Quantity;
+    use ecovisor_audit::history::Retention;
     use ecovisor_units::{CarbonIntensity, Energy, Millis, Power, Ppm};
     use std::path::PathBuf;
 
@@ -494,6 +533,14 @@ mod defaults {
     /// The slowest meters answer every second tick; one more is grace.
     pub fn hold_ticks() -> u32 {
         3
+    }
+    /// A week: an incident is looked into tick by tick while people remember it.
+    pub fn keep_ticks() -> Quantity<Millis> {
+        Quantity(Retention::default().ticks)
+    }
+    /// A quarter: what bills and monthly reports are disputed by.
+    pub fn keep_minutes() -> Quantity<Millis> {
+        Quantity(Retention::default().minutes)
     }
     pub fn snapshot_ticks() -> u64 {
         crate::store::SNAPSHOT_EVERY_TICKS

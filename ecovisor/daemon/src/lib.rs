@@ -9,6 +9,7 @@ pub mod config;
 mod denied;
 mod doors;
 mod engine;
+mod history;
 mod identity;
 mod metrics;
 mod plant;

@@ -6,13 +6,15 @@ use crate::denied::Denied;
 use crate::doors::{self, DoorSettings, TcpDoor};
 use crate::engine::handle::{Actor, Engine, LoadedConfig, Mode, Question};
 use crate::engine::{Attempts, Ended, Parts, Recovered, Runner, recover};
+use crate::history::Keeper;
 use crate::metrics::{self, Metrics};
 use crate::plant::{Ahead, Plant};
 use crate::rpc::forecast::ForecastSource;
-use crate::store::Store;
+use crate::store::{Store, WithHistory};
 use crate::trail::Trail;
 use crate::{Failure, read_config};
 use anyhow::Context;
+use ecovisor_audit::history::History;
 use ecovisor_units::{CarbonIntensity, Power};
 use serde_json::json;
 use std::path::{Path, PathBuf};
@@ -63,7 +65,9 @@ pub fn run(arguments: RunArguments) -> Result<(), Failure> {
 /// Everything that is open before anything is bound.
 struct Opened {
     parts: Parts,
-    store: Arc<dyn Store>,
+    /// The store with the past beside it, for whoever reads.
+    ledger: Arc<dyn Store>,
+    keeper: Keeper,
     ahead: Ahead,
     metrics: Option<(Arc<Metrics>, std::net::SocketAddr)>,
     doors: DoorSettings,
@@ -84,6 +88,12 @@ fn open(arguments: &RunArguments, config: Config, loaded: LoadedConfig) -> anyho
     make_private(&state_dir)?;
     let mut plant = Plant::open(&config)?;
     let store = config.store.engine.open(&state_dir.join("store"))?;
+    let past = state_dir.join("history");
+    let past = Arc::new(
+        History::open(&past).with_context(|| format!("cannot open the past in {}", past.display()))?,
+    );
+    let keeper = Keeper::new(store.clone(), past.clone(), config.retention());
+    let ledger: Arc<dyn Store> = Arc::new(WithHistory::new(store.clone(), past));
     let (attempt, last_tick) =
         Attempts::begin(&state_dir).context("cannot write into the state directory")?;
     let recovered =
@@ -119,7 +129,7 @@ fn open(arguments: &RunArguments, config: Config, loaded: LoadedConfig) -> anyho
     let denied = Arc::new(denied);
     let parts = Parts {
         recovered,
-        store: store.clone(),
+        store,
         trail: trail.clone(),
         plant,
         metrics: metrics.as_ref().map(|(metrics, _)| metrics.clone()),
@@ -133,7 +143,7 @@ fn open(arguments: &RunArguments, config: Config, loaded: LoadedConfig) -> anyho
         counters: Some(state_dir.join("counters")),
         fail_at_tick: arguments.fail_at_tick,
     };
-    Ok(Opened { parts, store, ahead, metrics, doors, denied })
+    Ok(Opened { parts, ledger, keeper, ahead, metrics, doors, denied })
 }
 
 /// A directory that only the daemon's user enters.
@@ -172,7 +182,7 @@ fn start_of(config: &Config, recovered: &Recovered) -> anyhow::Result<(ClockInfo
 }
 
 async fn serve(opened: Opened) -> Result<(), Failure> {
-    let Opened { parts, store, ahead, metrics, doors, denied } = opened;
+    let Opened { parts, ledger, keeper, ahead, metrics, doors, denied } = opened;
     let shutdown = CancellationToken::new();
     let signals = Signals::listen().map_err(Failure::Start)?;
     let scraped = match metrics {
@@ -185,7 +195,7 @@ async fn serve(opened: Opened) -> Result<(), Failure> {
     let heard = denied.clone();
     let denials = Arc::new(move |actor: &Actor, why: &str| heard.hear(actor, why));
     let summing_up = tokio::spawn(denied.keep(shutdown.clone()));
-    let doors = doors::open_audited(doors, engine.clone(), store, forecast, denials, shutdown.clone());
+    let doors = doors::open_audited(doors, engine.clone(), ledger, forecast, denials, shutdown.clone());
     let doors = doors.await.map_err(Failure::Start)?;
     if let Some((listener, metrics)) = scraped {
         let serving = metrics::serve(listener, metrics, shutdown.clone().cancelled_owned());
@@ -195,6 +205,7 @@ async fn serve(opened: Opened) -> Result<(), Failure> {
             }
         });
     }
+    tokio::spawn(keeper.run(shutdown.clone()));
     let (ended_in, ended) = oneshot::channel();
     let stop = shutdown.clone();
     let thread = std::thread::Builder::new().name("engine".to_owned()).spawn(move || {

@@ -13,6 +13,7 @@
 //! leaves it open what reached the disk, so the store takes nothing more; who starts again reads what is there.
 
 mod engine;
+mod history;
 mod key;
 mod memory;
 mod redb;
@@ -23,9 +24,11 @@ mod sled;
 mod contract;
 
 pub use engine::Engine;
+pub use history::WithHistory;
 pub use memory::MemoryStore;
 
-use ecovisor_audit::{Checkpoint, Entry, FrameError, Link, Linked, Record, Snapshot};
+use ecovisor_audit::history::{History, HistoryError};
+use ecovisor_audit::{Checkpoint, Entry, FrameError, Link, Linked, LinkedRecord, Record, Snapshot};
 use ecovisor_core::Tick;
 use ecovisor_units::Millis;
 use std::fs::File;
@@ -83,8 +86,16 @@ pub trait Store: Send + Sync {
     /// Where it cannot be read.
     fn ticks(&self) -> Result<Option<(Tick, Tick)>, StoreError>;
 
+    /// The records from `from` to before `to` with their links, in order.
+    fn linked_records(&self, from: Tick, to: Tick) -> Stream<'_, LinkedRecord>;
+
     /// The records from `from` to before `to`, in order.
-    fn records(&self, from: Tick, to: Tick) -> Stream<'_, Record>;
+    fn records(&self, from: Tick, to: Tick) -> Stream<'_, Record> {
+        Box::new(self.linked_records(from, to).map(|linked| linked.map(|linked| linked.record)))
+    }
+
+    /// The records' link after the last; [`Link::ORIGIN`] where no record has one.
+    fn records_head(&self) -> Link;
 
     /// The journal from an entry's number on, in order, numbered.
     fn journal(&self, from_seq: u64) -> Stream<'_, (u64, Linked)>;
@@ -100,6 +111,11 @@ pub trait Store: Send + Sync {
     /// # Errors
     /// Where it could not be written.
     fn forget_before(&self, tick: Tick) -> Result<(), StoreError>;
+
+    /// The past beside the engine; `None` where none is kept.
+    fn past(&self) -> Option<&History> {
+        None
+    }
 
     /// A tick's record.
     ///
@@ -198,6 +214,9 @@ pub enum StoreError {
         #[source]
         source: std::io::Error,
     },
+    /// What is kept beside the engine cannot be read: restore a copy.
+    #[error(transparent)]
+    History(#[from] HistoryError),
     /// An earlier write failed: end the process.
     #[error("the store takes nothing more after a failed write")]
     Stopped,

@@ -81,9 +81,10 @@ impl Follower {
         self.records
     }
 
-    /// Takes the records' chain up at another link: that of a record whose predecessors were never linked.
-    pub fn rejoin(&mut self, records: Link) {
-        self.records = records;
+    /// The site's own time after the last tick, in ms since it began.
+    #[must_use]
+    pub fn now(&self) -> Millis {
+        self.state.site.now()
     }
 
     /// Takes an entry. Gives back the record where it is a tick, and before it the block that this tick ends, if it
@@ -100,6 +101,7 @@ impl Follower {
             self.waiting.push(linked);
             return Ok(Pushed::default());
         };
+        let ends_day = self.differs(Level::Day, inputs);
         let block = if self.ends_before(inputs) { self.cut() } else { None };
         let open = match self.open.take() {
             Some(open) => open,
@@ -110,7 +112,7 @@ impl Follower {
             self.apply(waiting)?;
         }
         let record = self.apply(linked)?;
-        Ok(Pushed { block, record })
+        Ok(Pushed { block, ends_day, record })
     }
 
     /// Ends the open block, if there is one: at the end of a day, or for whoever wants all that is there.
@@ -128,11 +130,15 @@ impl Follower {
 
     fn ends_before(&self, next: &Inputs) -> bool {
         let Some(open) = &self.open else { return false };
-        let differs = |level: Level| level.start_of(open.last) != level.start_of(next.wall);
-        let full = open.head.ticks >= BLOCK_TICKS && differs(Level::Minute);
-        full || differs(Level::Day)
+        let full = open.head.ticks >= BLOCK_TICKS && self.differs(Level::Minute, next);
+        full || self.differs(Level::Day, next)
             || open.head.ticks >= 2 * BLOCK_TICKS
             || open.encoder.figures() >= BLOCK_FIGURES
+    }
+
+    /// Whether a tick begins another period than the last one in the open block did.
+    fn differs(&self, level: Level, next: &Inputs) -> bool {
+        self.open.as_ref().is_some_and(|open| level.start_of(open.last) != level.start_of(next.wall))
     }
 
     fn begin(&self, first: &Inputs) -> Open {
@@ -190,6 +196,8 @@ impl Follower {
 pub struct Pushed {
     /// The block that ended before it.
     pub block: Option<Block>,
+    /// Whether a day ended with that block.
+    pub ends_day: bool,
     /// The record of the tick that it is.
     pub record: Option<Record>,
 }

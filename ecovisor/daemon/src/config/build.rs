@@ -1,7 +1,8 @@
 //! From the file to what the core and the drivers take; every refusal names the field, the value and what would be
 //! accepted.
 
-use super::{ClockChoice, Config, ShortfallChoice, SolarRuleChoice};
+use super::{ArchiveChoice, ClockChoice, Config, RetentionSection, ShortfallChoice, SolarRuleChoice};
+use ecovisor_audit::history::{Archive, Retention};
 use ecovisor_audit::journal::Grants;
 use ecovisor_core::battery::Conversion;
 use ecovisor_core::freshness::Patience;
@@ -53,6 +54,30 @@ impl Config {
         Ok(config)
     }
 
+    /// A finer level must not outlive a coarser one: a query would find less the longer ago it asks.
+    fn check_retention(&self) -> Result<(), InvalidConfig> {
+        let section = &self.retention;
+        let (day, ticks, minutes) = (Millis::from_secs(86_400), section.ticks.0, section.minutes.0);
+        let least = |field: &str, value: Millis, least: Millis, of: &str| match value < least {
+            true => Err(invalid(field, format!("{value} is less than {of}: give at least {least}"))),
+            false => Ok(()),
+        };
+        least("retention.ticks", ticks, day, "a day")?;
+        least("retention.minutes", minutes, ticks, "retention.ticks")?;
+        section.hours.map_or(Ok(()), |hours| least("retention.hours", hours.0, minutes, "retention.minutes"))
+    }
+
+    /// How long the past is kept.
+    #[must_use]
+    pub fn retention(&self) -> Retention {
+        let archive = match self.retention.archive {
+            ArchiveChoice::Optional => Archive::Optional,
+            ArchiveChoice::Required => Archive::Required,
+        };
+        let RetentionSection { ticks, minutes, hours, archive: _ } = &self.retention;
+        Retention { ticks: ticks.0, minutes: minutes.0, hours: hours.map(|hours| hours.0), archive }
+    }
+
     /// Everything that can be known without opening anything: rules hold, shares fit, names are names.
     fn check(&self) -> Result<(), InvalidConfig> {
         if AppName::new(&self.site.name).is_none() {
@@ -80,6 +105,7 @@ impl Config {
             ));
         }
         self.check_devices()?;
+        self.check_retention()?;
         self.clock_start_ms()?;
         self.factor()?;
         let mut site = Site::new(self.rules()?).map_err(|e| invalid("the site", e.to_string()))?;
@@ -392,6 +418,27 @@ mod tests {
             let refusal = refusal(addition);
             assert!(refusal.contains(expected), "{addition}\n{refusal}");
         }
+    }
+
+    #[test]
+    fn the_past_is_kept_longer_the_coarser_it_is() {
+        let with = |section: &str| format!("{SMALL}[retention]\n{section}\n");
+        let check = |section: &str, message: &str| {
+            assert_eq!(Config::parse(&with(section)).unwrap_err().to_string(), message, "{section}");
+        };
+        check("ticks = \"1h\"", "retention.ticks: 1 h is less than a day: give at least 1 d");
+        check("minutes = \"2 d\"", "retention.minutes: 2 d is less than retention.ticks: give at least 7 d");
+        check("hours = \"89 d\"", "retention.hours: 89 d is less than retention.minutes: give at least 90 d");
+        let days = |days: u64| Millis::from_secs(days * 86_400);
+        assert_eq!(Config::parse(SMALL).unwrap().retention(), Retention::default());
+        let kept = Config::parse(&with("ticks = \"1d\"\nhours = \"90 d\"\narchive = \"required\"")).unwrap();
+        let due = Retention {
+            ticks: days(1),
+            minutes: days(90),
+            hours: Some(days(90)),
+            archive: Archive::Required,
+        };
+        assert_eq!(kept.retention(), due);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! What `ecovisord check` prints: the configuration as it was understood.
 
-use super::{ClockChoice, Config};
+use super::{ArchiveChoice, ClockChoice, Config};
 use ecovisor_core::{Rules, Site, SolarRule};
 use ecovisor_units::WattHours;
 use std::fmt::Write;
@@ -33,6 +33,7 @@ fn write_report(config: &Config, out: &mut String) -> std::fmt::Result {
     if config.sim.is_some() {
         writeln!(out, "devices   emulated sun, battery and grid: no hardware is touched")?;
     }
+    write_kept(config, out)?;
     write_apps(config, rules, out)?;
     notes(config, out)
 }
@@ -80,6 +81,21 @@ fn write_sources(config: &Config, rules: &Rules, out: &mut String) -> std::fmt::
         }
     }
     Ok(())
+}
+
+/// How long the past is kept.
+fn write_kept(config: &Config, out: &mut String) -> std::fmt::Result {
+    let kept = &config.retention;
+    let hours = kept.hours.map_or_else(|| "for ever".to_owned(), |hours| hours.to_string());
+    let archive = match kept.archive {
+        ArchiveChoice::Optional => "",
+        ArchiveChoice::Required => "; no ticks go before they are archived",
+    };
+    writeln!(
+        out,
+        "kept      ticks {}, minutes {}, hours {hours}, days for ever{archive}",
+        kept.ticks, kept.minutes
+    )
 }
 
 /// The apps of the file, and what they leave.
@@ -137,6 +153,10 @@ mod tests {
                     [[app]]\nname = \"x\"\ngrid_limit = \"300 W\"\n[[app]]\nname = \"y\"\n";
         let report = report(&Config::parse(text).unwrap());
         assert!(report.contains("grid      import 1 kW, export 0 mW"), "{report}");
+        assert!(
+            report.contains("kept      ticks 7 d, minutes 90 d, hours for ever, days for ever\n"),
+            "{report}"
+        );
         assert!(report.contains("app       x: solar weight 0"), "{report}");
         assert!(report.contains("grid 700 W"), "{report}");
         assert!(report.contains("kept apart by convention only"), "{report}");

@@ -3,7 +3,7 @@
 use super::key::{Key, Place, Room};
 use super::{Batch, Loaded, Store, StoreError, Stream};
 use ecovisor_audit::frame::{self, FrameError, Kind};
-use ecovisor_audit::{Checkpoint, Link, Linked, Record};
+use ecovisor_audit::{Checkpoint, Link, Linked, LinkedRecord, digest};
 use ecovisor_core::Tick;
 use serde::{Deserialize, Serialize};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -63,6 +63,8 @@ pub struct Shelved<S> {
 struct Tail {
     seq: u64,
     link: Link,
+    /// The records' link after the last record.
+    records: Link,
     state: State,
 }
 
@@ -129,24 +131,45 @@ fn check_mark<S: Shelf>(shelf: &S) -> Result<(), StoreError> {
 }
 
 fn find_tail<S: Shelf>(shelf: &S) -> Result<Tail, StoreError> {
-    let state = State::Open;
+    let (state, records) = (State::Open, find_records_end(shelf)?);
     let last = shelf.edge(Room::Journal.at(0).key(0), end_of(Room::Journal), Edge::Last)?;
     if let Some(place) = last.as_deref().and_then(Place::of) {
         let (_, bytes) = Wholes::new(shelf, place.key(0), place.key(u32::MAX))
             .next()
             .unwrap_or(Err(StoreError::NoEntry(place.major)))?;
         let linked = Linked::decode(&bytes).map_err(|e| damaged(place, e))?;
-        return Ok(Tail { seq: place.major + 1, link: linked.link, state });
+        return Ok(Tail { seq: place.major + 1, link: linked.link, records, state });
     }
     // All of the journal may have been forgotten; the snapshot remembers where it ended.
     let last = shelf.edge(Room::Snapshots.at(0).key(0), end_of(Room::Snapshots), Edge::Last)?;
     let Some(place) = last.as_deref().and_then(Place::of) else {
-        return Ok(Tail { seq: 0, link: Link::ORIGIN, state });
+        return Ok(Tail { seq: 0, link: Link::ORIGIN, records, state });
     };
     let whole = Wholes::new(shelf, place.key(0), place.key(u32::MAX)).next().transpose()?;
     let (_, bytes) = whole.unwrap_or((place, Vec::new()));
     let checkpoint = Checkpoint::decode(&bytes).map_err(|e| damaged(place, e))?;
-    Ok(Tail { seq: checkpoint.seq, link: checkpoint.link, state })
+    Ok(Tail { seq: checkpoint.seq, link: checkpoint.link, records, state })
+}
+
+/// The records' link after the last. Records from before there was a chain, or that were made again, have no link but
+/// their place in it: it is computed over them, once, until the next has one.
+fn find_records_end<S: Shelf>(shelf: &S) -> Result<Link, StoreError> {
+    let all = (Room::Records.at(0).key(0), end_of(Room::Records));
+    let Some(place) = shelf.edge(all.0, all.1, Edge::Last)?.as_deref().and_then(Place::of) else {
+        return Ok(Link::ORIGIN);
+    };
+    let linked = |bytes: &[u8]| LinkedRecord::decode(bytes).ok();
+    let last = Wholes::new(shelf, place.key(0), place.key(u32::MAX)).next().transpose()?;
+    if let Some(link) = last.and_then(|(_, bytes)| linked(&bytes)?.link) {
+        return Ok(link);
+    }
+    let mut link = Link::ORIGIN;
+    for whole in Wholes::new(shelf, all.0, all.1) {
+        // A damaged one is named when it is read; the chain goes on without it.
+        let Some(LinkedRecord { link: own, record }) = linked(&whole?.1) else { continue };
+        link = own.unwrap_or_else(|| digest::after(link, &(&record).into()));
+    }
+    Ok(link)
 }
 
 fn damaged(place: Place, error: FrameError) -> StoreError {
@@ -183,14 +206,17 @@ impl<S: Shelf> Store for Shelved<S> {
         if tail.state == State::Stopped {
             return Err(StoreError::Stopped);
         }
-        let (mut seq, mut link, mut puts) = (tail.seq, tail.link, Vec::new());
+        let (mut seq, mut link, mut records, mut puts) = (tail.seq, tail.link, tail.records, Vec::new());
         for entry in batch.entries {
             let linked = Linked::new(link, entry);
             put(&mut puts, Room::Journal.at(seq), &linked.encode());
             (seq, link) = (seq + 1, linked.link);
         }
-        for record in &batch.records {
-            put(&mut puts, Room::Records.at(record.outcome.tick.0), &record.encode());
+        for record in batch.records {
+            let tick = record.outcome.tick.0;
+            let linked = LinkedRecord::new(records, record);
+            put(&mut puts, Room::Records.at(tick), &linked.encode());
+            records = linked.link.unwrap_or(records);
         }
         if let Some(snapshot) = batch.snapshot {
             let place = Place { room: Room::Snapshots, major: snapshot.site.tick().0, minor: seq };
@@ -198,7 +224,7 @@ impl<S: Shelf> Store for Shelved<S> {
         }
         let written = self.shelf.write(puts, Vec::new());
         let state = if written.is_ok() { State::Open } else { State::Stopped };
-        *tail = Tail { seq, link, state };
+        *tail = Tail { seq, link, records, state };
         written
     }
 
@@ -215,11 +241,15 @@ impl<S: Shelf> Store for Shelved<S> {
         Ok(at(Edge::First)?.zip(at(Edge::Last)?))
     }
 
-    fn records(&self, from: Tick, to: Tick) -> Stream<'_, Record> {
+    fn records_head(&self) -> Link {
+        self.tail().records
+    }
+
+    fn linked_records(&self, from: Tick, to: Tick) -> Stream<'_, LinkedRecord> {
         let wholes = Wholes::new(&self.shelf, Room::Records.at(from.0).key(0), Room::Records.at(to.0).key(0));
         Box::new(wholes.map(|whole| {
             let (place, bytes) = whole?;
-            Record::decode(&bytes).map_err(|e| damaged(place, e))
+            LinkedRecord::decode(&bytes).map_err(|e| damaged(place, e))
         }))
     }
 
@@ -250,8 +280,9 @@ impl<S: Shelf> Store for Shelved<S> {
     }
 }
 
-/// Keys that are removed in one batch, so that forgetting a year does not take a year's memory.
-const REMOVED_AT_ONCE: usize = 4096;
+/// Keys that are removed in one batch: forgetting a year does not take a year's memory, and the tick loop, whose commit
+/// waits for whoever writes, waits for 1 MB at most.
+const REMOVED_AT_ONCE: usize = 256;
 
 impl<S: Shelf> Shelved<S> {
     fn remove(&self, from: Key, to: Key) -> Result<(), StoreError> {
