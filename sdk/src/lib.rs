@@ -78,6 +78,7 @@ pub use setting::{
 pub use system::{Battery, Clock, Freshness, FreshnessSet, Life, Quality, Solar, SolarBasis, SystemState};
 pub use tick::{ComingTick, RefusedSetting, Tick};
 pub use usage::{
-    ByContainer, ContainerUsage, Forecast, ForecastQuery, Quantiles, Series, UsageBucket, UsageQuery,
+    ByContainer, ContainerUsage, Forecast, ForecastErrors, ForecastQuery, Quantiles, Series, UsageBucket,
+    UsageQuery,
 };
 pub use watch::{Events, Notice, Ticks};

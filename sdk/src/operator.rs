@@ -125,6 +125,8 @@ calls! {
     get_config(GetConfigRequest) -> GetConfigReply;
     /// Reads the configuration file again, or with a dry run says what would change.
     reload_config(ReloadConfigRequest) -> ReloadConfigReply;
+    /// A forecast for the whole site, or for one app's part.
+    get_site_forecast(GetSiteForecastRequest) -> GetForecastReply;
 }
 
 streams! {

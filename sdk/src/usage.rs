@@ -110,6 +110,29 @@ pub struct Series {
     pub source: String,
     /// One per step, in order.
     pub steps: Vec<Quantiles>,
+    /// When it was made, in wall-clock time since 1970 UTC.
+    pub issued_at: Millis,
+    /// What its middle rests on: `trace`, `hour of week`, `hour of day`, `mean`.
+    pub rests_on: String,
+    /// How far earlier forecasts were off, by what made them and by horizon.
+    pub errors: Vec<ForecastErrors>,
+}
+
+/// How far one source's forecasts of one horizon were off, in the unit of the series.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ForecastErrors {
+    /// What made them.
+    pub source: String,
+    /// From when they were made to the end of the hour they were about.
+    pub lead: Millis,
+    /// Hours compared.
+    pub pairs: u64,
+    /// Mean of how far what came lay from p50.
+    pub mae: f64,
+    /// Mean of what came less p50; below zero: forecasts were too high.
+    pub bias: f64,
+    /// Part of the hours that came between p10 and p90, 0 to 1; 0.8 is as promised.
+    pub coverage: f64,
 }
 
 /// One step of a forecast, mean over the step.
@@ -210,8 +233,21 @@ impl Forecast {
 
 impl Series {
     fn read(wire: v1::Series) -> Self {
-        let v1::Series { source, steps } = wire;
+        let v1::Series { source, steps, issued_at_ms, rests_on, errors } = wire;
         let read = |v1::Quantiles { p10, p50, p90 }: v1::Quantiles| Quantiles { p10, p50, p90 };
-        Self { source, steps: steps.into_iter().map(read).collect() }
+        Self {
+            source,
+            steps: steps.into_iter().map(read).collect(),
+            issued_at: Millis::new(issued_at_ms),
+            rests_on,
+            errors: errors.into_iter().map(ForecastErrors::read).collect(),
+        }
+    }
+}
+
+impl ForecastErrors {
+    fn read(wire: v1::ForecastErrors) -> Self {
+        let v1::ForecastErrors { source, lead_ms, pairs, mae, bias, coverage } = wire;
+        Self { source, lead: Millis::new(lead_ms), pairs, mae, bias, coverage }
     }
 }

@@ -141,6 +141,9 @@ async fn usage_and_forecast_come_typed() {
     let series = v1::Series {
         source: String::from("trace"),
         steps: vec![v1::Quantiles { p10: 1.0, p50: 2.0, p90: 3.0 }],
+        issued_at_ms: 7,
+        rests_on: String::from("trace"),
+        errors: vec![v1::ForecastErrors { lead_ms: 3_600_000, pairs: 9, mae: 2.5, ..Default::default() }],
     };
     let energy = rig.energy().await;
     assert!(matches!(energy.forecast(ForecastQuery::default()).await, Err(Error::NotSupported { .. })));
@@ -160,7 +163,12 @@ async fn usage_and_forecast_come_typed() {
     let asked = v1::QueryUsageRequest { t1_ms: 1, t2_ms: Some(9), step_ms: 0, by_container: true };
     assert_eq!(rig.site.script().queries, [asked]);
     let forecast = energy.forecast(ForecastQuery::default()).await.unwrap();
-    assert_eq!((forecast.solar_mw.unwrap().source.as_str(), forecast.carbon_mg_per_kwh), ("trace", None));
+    let solar = forecast.solar_mw.unwrap();
+    assert_eq!((solar.source.as_str(), forecast.carbon_mg_per_kwh), ("trace", None));
+    assert_eq!(
+        (solar.issued_at.get(), solar.errors[0].lead, solar.errors[0].mae),
+        (7, Millis::from_secs(3_600), 2.5)
+    );
 }
 
 #[tokio::test]

@@ -53,6 +53,7 @@ desk! {
         set_policies(SetPoliciesRequest) -> wire::SetPoliciesReply;
         get_config(GetConfigRequest) -> wire::GetConfigReply;
         reload_config(ReloadConfigRequest) -> wire::ReloadConfigReply;
+        get_site_forecast(GetSiteForecastRequest) -> wire::GetForecastReply;
         watch_all_events(WatchAllEventsRequest) -> Self::WatchAllEventsStream;
         query_ledger(QueryLedgerRequest) -> Self::QueryLedgerStream;
         export_ledger(ExportLedgerRequest) -> Self::ExportLedgerStream;

@@ -157,7 +157,7 @@ mod tests {
     /// A day of 100, 200, … 2400 g/kWh: clean up to 900, dirty from 1700.
     fn knowledge() -> Knowledge {
         let steps = (1..=24).map(|i| Quantiles { p50: f64::from(i) * 100_000.0, ..Quantiles::default() });
-        let series = Series { source: "trace".to_owned(), steps: steps.collect() };
+        let series = Series { source: "trace".to_owned(), steps: steps.collect(), ..Series::default() };
         let forecast = Forecast { carbon_mg_per_kwh: Some(series), ..Forecast::default() };
         Knowledge { core_power: CORE, bounds: Bounds::of(&forecast), enforced: true }
     }

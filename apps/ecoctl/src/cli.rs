@@ -1,7 +1,8 @@
 //! The command line: what every command shares, and which commands there are.
 
 use crate::commands::{
-    app, battery, carbon, completions, config, container, device, events, ledger, policy, site, usage,
+    app, battery, carbon, completions, config, container, device, events, forecast, ledger, policy, site,
+    usage,
 };
 use crate::failure::{EXIT_CODES, Failure};
 use crate::{run, top};
@@ -76,6 +77,8 @@ pub enum Command {
     Carbon(carbon::Carbon),
     /// Energy and carbon over a period.
     Usage(usage::Usage),
+    /// What is expected of sun and carbon, and how far earlier forecasts were off.
+    Forecast(forecast::Forecast),
     /// What happens at the site, from now on.
     Events(events::Events),
     /// The ledger: export it, verify it without trusting the daemon.

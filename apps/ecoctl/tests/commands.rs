@@ -37,7 +37,7 @@ fn values(json: &str) -> Vec<serde_json::Value> {
 #[tokio::test]
 async fn answers_are_as_kept() {
     let daemon = Daemon::start().await;
-    let cases: [(&str, &[&str]); 17] = [
+    let cases: [(&str, &[&str]); 19] = [
         ("site", &["site"]),
         ("site-watch", &["site", "watch"]),
         ("app-list", &["app", "list"]),
@@ -51,6 +51,8 @@ async fn answers_are_as_kept() {
         ("carbon", &["carbon"]),
         ("usage", &["usage", "--app", "web", "--since", "1h", "--step", "5min", "--by-container", "--plot"]),
         ("events", &["events"]),
+        ("forecast", &["forecast", "--app", "web", "--horizon", "2h"]),
+        ("forecast-errors", &["forecast", "errors"]),
         ("config", &["config"]),
         ("reload", &["reload", "--dry-run"]),
         ("policy", &["policy", "show"]),

@@ -42,6 +42,9 @@ pub struct Config {
     pub readings: ReadingsSection,
     /// Where carbon intensity comes from.
     pub carbon: Option<CarbonSection>,
+    /// What forecasts rest on.
+    #[serde(default)]
+    pub forecast: ForecastSection,
     /// The servers' power.
     pub host: HostSection,
     /// Emulated sun, battery and grid.
@@ -206,6 +209,30 @@ pub struct CarbonSection {
     /// Whether the trace is repeated every year.
     #[serde(default = "defaults::yes")]
     pub repeat_yearly: bool,
+}
+
+/// `[forecast]`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ForecastSection {
+    /// Whether a trace that is played is told as the forecast, as it will exactly be. `false`: forecasts are learnt, as on
+    /// a site that does not know its future.
+    #[serde(default = "defaults::yes")]
+    pub from_trace: bool,
+    /// Where the panels stand, degrees north; the emulated site's place where nothing is said.
+    pub latitude: Option<f64>,
+    /// Degrees east; likewise.
+    pub longitude: Option<f64>,
+    /// Angle between panels and ground, degrees; the latitude, at most 60, where nothing is said.
+    pub tilt: Option<f64>,
+    /// Direction that the panels face, degrees clockwise from north; the equator where nothing is said.
+    pub azimuth: Option<f64>,
+}
+
+impl Default for ForecastSection {
+    fn default() -> Self {
+        Self { from_trace: defaults::yes(), latitude: None, longitude: None, tilt: None, azimuth: None }
+    }
 }
 
 /// Who bears a server's idle power.

@@ -29,9 +29,9 @@ mod bench;
 mod tests;
 
 use crate::engine::handle::{Engine, View};
+use crate::forecast::ForecastSource;
 use crate::identity::{Access, Paths};
 use crate::rpc::energy::Energy;
-use crate::rpc::forecast::ForecastSource;
 use crate::rpc::ledger::Readers;
 use crate::rpc::narrator::Narration;
 use crate::rpc::operator::Operator;

@@ -19,13 +19,14 @@ pub use recover::{Attempts, LastTick, Recovered, recover};
 
 use crate::clock::{self, ClockInfo, ClockKind, SiteClock};
 use crate::config::Config;
+use crate::forecast::Forecasts;
 use crate::metrics::Metrics;
 use crate::plant::{Plant, Span};
 use crate::store::{Batch, Store};
 use crate::trail::{Trail, TrailEntry, TrailOutcome};
 use ecovisor_audit::journal::{Entry, Target};
 use ecovisor_audit::{Applied, Record, Snapshot};
-use ecovisor_core::{Accepted, AppId, Command, ContainerId, Outcome, Refusal};
+use ecovisor_core::{Accepted, AppId, Command, ContainerId, Meter, Outcome, Quality, Refusal};
 use ecovisor_units::Millis;
 use handle::{Asked, Engine, LoadedConfig, Mode, QUESTIONS_MAX, TICKS_BEHIND_MAX, Totals, View, Workload};
 use serde_json::Value;
@@ -48,6 +49,8 @@ pub struct Parts {
     pub plant: Plant,
     /// What Prometheus scrapes; `None` where nothing does.
     pub metrics: Option<Arc<Metrics>>,
+    /// Who learns from every tick what forecasts rest on; `None` where nobody asks for any.
+    pub forecasts: Option<Arc<Forecasts>>,
     /// The configuration and its file.
     pub config: Config,
     /// As loaded.
@@ -78,6 +81,7 @@ pub struct Runner {
     trail: Arc<Trail>,
     plant: Plant,
     metrics: Option<Arc<Metrics>>,
+    forecasts: Option<Arc<Forecasts>>,
     config: Config,
     loaded: Arc<LoadedConfig>,
     applied: Option<PathBuf>,
@@ -157,6 +161,7 @@ impl Runner {
             trail: parts.trail,
             plant: parts.plant,
             metrics: parts.metrics,
+            forecasts: parts.forecasts,
             loaded: Arc::new(parts.loaded),
             config: parts.config,
             applied: parts.applied,
@@ -312,6 +317,10 @@ impl Runner {
         if let Some(metrics) = &self.metrics {
             let took_us = clock::boot_us().saturating_sub(began_us);
             metrics.observe(&record, Duration::from_millis(self.late_ms), Duration::from_micros(took_us));
+        }
+        if let Some(forecasts) = &self.forecasts {
+            let live = |meter| self.state.site.quality(meter) == Quality::Live;
+            forecasts.note(&record.outcome, (live(Meter::Solar), live(Meter::Intensity)));
         }
         self.pending_record = Some(*record);
         self.remember_counters(tick.0);

@@ -9,6 +9,7 @@ pub mod config;
 mod denied;
 mod doors;
 mod engine;
+mod forecast;
 mod history;
 mod identity;
 mod metrics;

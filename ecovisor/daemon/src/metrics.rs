@@ -15,6 +15,7 @@
 //! | `ecovisor_site_level_joules` | gauge | `entry` | `buffer`, `deficit` and `level_booked` after the tick |
 //! | `ecovisor_grid_carbon_grams_per_kwh` | gauge | | the tick's carbon intensity |
 //! | `ecovisor_meter_quality` | gauge | `meter` | 0 live, 1 held, 2 assumed; absent while unknown |
+//! | `ecovisor_forecast_error_mae`, `_bias`, `_coverage`, `_pairs` | gauge | `kind`, `source`, `horizon` | how far forecasts were off |
 //! | `ecovisor_commands_total` | counter | `result` | calls that change something: `accepted`, `refused`, `denied` |
 //!
 //! Counters begin at 0 with the process, as Prometheus expects; the ledger is what is kept. A flow or an entry that never
@@ -82,6 +83,13 @@ impl Metrics {
         registry.register("ecovisor_step_seconds", "From a tick's end to its orders", step.clone());
         registry.register_collector(Box::new(Arc::clone(&books)));
         Self { books, step, registry }
+    }
+
+    /// With the series of somebody else.
+    #[must_use]
+    pub fn with(mut self, series: Box<dyn Collector>) -> Self {
+        self.registry.register_collector(series);
+        self
     }
 
     /// Counts a settled tick: how late it ended, and how long it took from then to its orders.

@@ -31,11 +31,11 @@ pub mod usage;
 pub mod watched;
 
 use crate::engine::handle::{Actor, Engine, View};
+use crate::forecast::ForecastSource;
 use crate::identity::{Access, Identity, Paths};
 use crate::store::Store;
 use ecovisor_core::{App, AppId};
 use errors::Problem;
-use forecast::ForecastSource;
 use narrator::Narration;
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;

@@ -6,16 +6,16 @@ use crate::denied::Denied;
 use crate::doors::{self, DoorSettings, TcpDoor};
 use crate::engine::handle::{Actor, Engine, LoadedConfig, Mode, Question};
 use crate::engine::{Attempts, Ended, Parts, Recovered, Runner, recover};
+use crate::forecast::metrics::ForecastMetrics;
+use crate::forecast::{ForecastSource, Forecasts, panels};
 use crate::history::Keeper;
 use crate::metrics::{self, Metrics};
-use crate::plant::{Ahead, Plant};
-use crate::rpc::forecast::ForecastSource;
+use crate::plant::Plant;
 use crate::store::{Store, WithHistory};
 use crate::trail::Trail;
 use crate::{Failure, read_config};
 use anyhow::Context;
 use ecovisor_audit::history::History;
-use ecovisor_units::{CarbonIntensity, Power};
 use serde_json::json;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -68,7 +68,7 @@ struct Opened {
     /// The store with the past beside it, for whoever reads.
     ledger: Arc<dyn Store>,
     keeper: Keeper,
-    ahead: Ahead,
+    forecasts: (Arc<Forecasts>, PathBuf),
     metrics: Option<(Arc<Metrics>, std::net::SocketAddr)>,
     doors: DoorSettings,
     denied: Arc<Denied>,
@@ -107,7 +107,16 @@ fn open(arguments: &RunArguments, config: Config, loaded: LoadedConfig) -> anyho
         plant.resume(level);
     }
     let (clock, start_ms, last_end) = start_of(&config, &recovered)?;
-    let metrics = config.metrics.as_ref().map(|section| (Arc::new(Metrics::new()), section.listen));
+    let forecasts = Arc::new(Forecasts::new(panels(&config), plant.ahead(), config.forecast.from_trace));
+    let kept = state_dir.join("forecasts.json");
+    if let Err(error) = forecasts.recall(&kept) {
+        let error: &dyn std::error::Error = &error;
+        tracing::warn!(error, file = %kept.display(), "forecasts begin anew");
+    }
+    let metrics = config.metrics.as_ref().map(|section| {
+        let forecasts = ForecastMetrics(forecasts.clone());
+        (Arc::new(Metrics::new().with(Box::new(forecasts))), section.listen)
+    });
     let doors = DoorSettings {
         run_dir,
         operator_gid: config.operator.gid,
@@ -120,7 +129,6 @@ fn open(arguments: &RunArguments, config: Config, loaded: LoadedConfig) -> anyho
             key: tls.key.clone(),
         }),
     };
-    let ahead = plant.ahead();
     let audit = state_dir.join("audit.jsonl");
     let trail =
         Trail::open(&audit).with_context(|| format!("cannot write the audit trail {}", audit.display()))?;
@@ -133,6 +141,7 @@ fn open(arguments: &RunArguments, config: Config, loaded: LoadedConfig) -> anyho
         trail: trail.clone(),
         plant,
         metrics: metrics.as_ref().map(|(metrics, _)| metrics.clone()),
+        forecasts: Some(forecasts.clone()),
         snapshot_ticks: config.store.snapshot_ticks,
         config,
         loaded,
@@ -143,7 +152,7 @@ fn open(arguments: &RunArguments, config: Config, loaded: LoadedConfig) -> anyho
         counters: Some(state_dir.join("counters")),
         fail_at_tick: arguments.fail_at_tick,
     };
-    Ok(Opened { parts, ledger, keeper, ahead, metrics, doors, denied })
+    Ok(Opened { parts, ledger, keeper, forecasts: (forecasts, kept), metrics, doors, denied })
 }
 
 /// A directory that only the daemon's user enters.
@@ -182,7 +191,7 @@ fn start_of(config: &Config, recovered: &Recovered) -> anyhow::Result<(ClockInfo
 }
 
 async fn serve(opened: Opened) -> Result<(), Failure> {
-    let Opened { parts, ledger, keeper, ahead, metrics, doors, denied } = opened;
+    let Opened { parts, ledger, keeper, forecasts: (forecasts, kept), metrics, doors, denied } = opened;
     let shutdown = CancellationToken::new();
     let signals = Signals::listen().map_err(Failure::Start)?;
     let scraped = match metrics {
@@ -191,7 +200,8 @@ async fn serve(opened: Opened) -> Result<(), Failure> {
     };
     let (mut runner, engine) = Runner::new(parts);
     runner.prepare().map_err(|ended| Failure::Loop(ended.into()))?;
-    let forecast: Option<Arc<dyn ForecastSource>> = forecast(ahead);
+    let learning = tokio::spawn(keep_forecasts(forecasts.clone(), kept, shutdown.clone()));
+    let forecast: Option<Arc<dyn ForecastSource>> = Some(forecasts);
     let heard = denied.clone();
     let denials = Arc::new(move |actor: &Actor, why: &str| heard.hear(actor, why));
     let summing_up = tokio::spawn(denied.keep(shutdown.clone()));
@@ -222,6 +232,7 @@ async fn serve(opened: Opened) -> Result<(), Failure> {
     doors.closed().await;
     // Nothing is left to tell where it panicked.
     drop(summing_up.await);
+    drop(learning.await);
     ended.map_err(Failure::Loop)
 }
 
@@ -230,33 +241,22 @@ fn run_engine(runner: Runner, stop: CancellationToken) -> anyhow::Result<()> {
     runtime.block_on(runner.run(stop)).map_err(|ended: Ended| anyhow::Error::new(ended))
 }
 
-/// Forecasts from what the site's own sources know ahead: traces.
-pub fn forecast(ahead: Ahead) -> Option<Arc<dyn ForecastSource>> {
-    let (solar, carbon) = ahead.sources();
-    (solar || carbon).then(|| -> Arc<dyn ForecastSource> { Arc::new(FromAhead(ahead)) })
-}
-
-#[derive(Debug)]
-struct FromAhead(Ahead);
-
-/// Both traces are hourly; between hours the sun moves, so a quarter of an hour is its own step.
-const AHEAD_STEP_MS: u64 = 900_000;
-
-impl ForecastSource for FromAhead {
-    fn source(&self) -> &'static str {
-        "trace"
-    }
-
-    fn step_ms(&self) -> u64 {
-        AHEAD_STEP_MS
-    }
-
-    fn solar(&self, utc_ms: u64) -> Option<Power> {
-        self.0.solar(utc_ms)
-    }
-
-    fn intensity(&self, utc_ms: u64) -> Option<CarbonIntensity> {
-        self.0.carbon(utc_ms)
+/// Writes what forecasts have learnt after every full hour, and at the end.
+async fn keep_forecasts(forecasts: Arc<Forecasts>, file: PathBuf, shutdown: CancellationToken) {
+    let mut hours = forecasts.hours();
+    loop {
+        let ends = tokio::select! {
+            () = shutdown.cancelled() => true,
+            changed = hours.changed() => changed.is_err(),
+        };
+        let (kept, at) = (forecasts.clone(), file.clone());
+        let written = tokio::task::spawn_blocking(move || kept.keep(&at)).await;
+        if let Ok(Err(error)) = written {
+            tracing::warn!(%error, file = %file.display(), "what forecasts have learnt cannot be kept");
+        }
+        if ends {
+            return;
+        }
     }
 }
 

@@ -4,6 +4,7 @@ use crate::clock::{self, ClockInfo, ClockKind};
 use crate::config::Config;
 use crate::doors::{self, DoorSettings};
 use crate::engine::{Ended, LastTick, Parts, Runner, recover};
+use crate::forecast::{ForecastSource, Forecasts, panels};
 use crate::plant::Plant;
 use crate::store::{MemoryStore, Store};
 use crate::trail::Trail;
@@ -71,7 +72,7 @@ fn table(directory: &Path, name: &str) -> anyhow::Result<BufWriter<File>> {
 struct Opened {
     parts: Parts,
     store: Arc<dyn Store>,
-    ahead: crate::plant::Ahead,
+    forecasts: Option<Arc<Forecasts>>,
     out: Tables,
     doors: Option<DoorSettings>,
     scratch: Scratch,
@@ -107,13 +108,16 @@ fn open(
         site_name: config.site.name.clone(),
         tcp: None,
     });
-    let ahead = plant.ahead();
+    let forecasts = doors
+        .as_ref()
+        .map(|_| Arc::new(Forecasts::new(panels(&config), plant.ahead(), config.forecast.from_trace)));
     let parts = Parts {
         recovered,
         store: store.clone(),
         trail: Arc::new(Trail::open(&scratch.0.join("audit.jsonl"))?),
         plant,
         metrics: None,
+        forecasts: forecasts.clone(),
         // A replay from the beginning costs less than snapshots of every state.
         snapshot_ticks: u64::MAX,
         config,
@@ -125,11 +129,11 @@ fn open(
         counters: None,
         fail_at_tick: None,
     };
-    Ok(Opened { parts, store, ahead, out, doors, scratch })
+    Ok(Opened { parts, store, forecasts, out, doors, scratch })
 }
 
 async fn simulate(arguments: SimulateArguments, opened: Opened) -> Result<(), Failure> {
-    let Opened { parts, store, ahead, out, doors, scratch } = opened;
+    let Opened { parts, store, forecasts, out, doors, scratch } = opened;
     let shutdown = CancellationToken::new();
     let until_ms = parts.start_ms.saturating_add(arguments.length.get());
     let (runner, engine) = Runner::new(parts);
@@ -137,7 +141,7 @@ async fn simulate(arguments: SimulateArguments, opened: Opened) -> Result<(), Fa
         None => None,
         Some(settings) => {
             eprintln!("sockets in {}", settings.run_dir.display());
-            let forecast = crate::serve::forecast(ahead);
+            let forecast = forecasts.map(|forecasts| -> Arc<dyn ForecastSource> { forecasts });
             Some(
                 doors::open(settings, engine, store.clone(), forecast, shutdown.clone())
                     .await

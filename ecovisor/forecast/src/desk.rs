@@ -140,6 +140,12 @@ impl Desk {
         &self.settings
     }
 
+    /// The hour after the last that it has learnt from; zero before the first.
+    #[must_use]
+    pub fn end(&self) -> u64 {
+        self.past.end()
+    }
+
     /// Takes what came in `hour`: mean power in mW, or mean intensity in mg/kWh. Hours come in order; what was said of
     /// those left out is forgotten.
     pub fn note(&mut self, hour: u64, came: f64) {

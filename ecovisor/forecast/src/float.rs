@@ -1,4 +1,4 @@
-//! From counts to floats, exactly as far as a float goes. The way back is the caller's.
+//! From counts to floats, exactly as far as a float goes, and the one way back.
 
 /// `figure` as a float. Beyond 2⁵³ it is rounded, which is far beyond any site's power and any date.
 #[must_use]
@@ -14,18 +14,21 @@ pub fn count(number: usize) -> f64 {
     float(u64::try_from(number).unwrap_or(u64::MAX))
 }
 
-/// The whole part of a figure that is not negative, as an index; zero for what is negative or no number, `most` for what
-/// lies beyond.
+/// The whole part of `figure`: how advice becomes an account, downwards. Zero for what is negative or no number, the largest
+/// u64 for what is beyond it.
+#[must_use]
+#[expect(
+    clippy::as_conversions,
+    reason = "the one conversion: `as` truncates, saturates, and makes NaN zero"
+)]
+pub fn floor(figure: f64) -> u64 {
+    figure as u64
+}
+
+/// The whole part of a figure as an index; `most` for what lies beyond.
 #[must_use]
 pub fn index(figure: f64, most: usize) -> usize {
-    (0..usize::BITS)
-        .rev()
-        .fold((0_usize, figure), |(index, left), bit| {
-            let worth = count(1_usize << bit);
-            if left >= worth { (index | (1 << bit), left - worth) } else { (index, left) }
-        })
-        .0
-        .min(most)
+    usize::try_from(floor(figure)).unwrap_or(most).min(most)
 }
 
 #[cfg(test)]

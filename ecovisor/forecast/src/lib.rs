@@ -32,5 +32,6 @@ pub mod sun;
 
 pub use desk::{Desk, Settings};
 pub use errors::{LEADS, LeadError};
+pub use float::{count, float, floor};
 pub use outlook::{Basis, Outlook, Quantiles};
 pub use solar::Panels;

@@ -9,6 +9,7 @@ pub mod config;
 pub mod container;
 pub mod device;
 pub mod events;
+pub mod forecast;
 pub mod ledger;
 pub mod plot;
 pub mod policy;
@@ -49,6 +50,7 @@ pub async fn execute(arguments: Arguments) -> Result<ExitCode, Failure> {
         Command::Carbon(command) => command.run(&context).await,
         Command::Usage(command) => command.run(&context).await,
         Command::Events(command) => command.run(&context).await,
+        Command::Forecast(command) => command.run(&context).await,
         Command::Ledger(command) => command.run(&context).await,
         Command::Config => config::show(&context).await,
         Command::Reload(command) => command.run(&context).await,

@@ -267,6 +267,14 @@ impl OperatorService for Fake {
         }))
     }
 
+    async fn get_site_forecast(
+        &self,
+        request: Request<wire::GetSiteForecastRequest>,
+    ) -> Answer<wire::GetForecastReply> {
+        self.note(request.get_ref());
+        Ok(Response::new(site::forecast()))
+    }
+
     async fn reload_config(
         &self,
         request: Request<wire::ReloadConfigRequest>,

@@ -319,3 +319,31 @@ pub fn events() -> Vec<wire::WatchAllEventsReply> {
         wire::WatchAllEventsReply { app: None, event: event(43, Kind::DeviceDegraded(degraded)), missed: 2 },
     ]
 }
+
+/// Two hours of sun and carbon, and how far earlier ones were off.
+pub fn forecast() -> wire::GetForecastReply {
+    let error = |source: &str, hours: u64, mae, bias, coverage| wire::ForecastErrors {
+        source: source.into(),
+        lead_ms: hours * 3_600_000,
+        pairs: 672,
+        mae,
+        bias,
+        coverage,
+    };
+    let series = |source: &str, rests_on: &str, middles: [f64; 2], errors| wire::Series {
+        source: source.into(),
+        steps: middles.map(|p50| wire::Quantiles { p10: p50 * 0.5, p50, p90: p50 * 1.5 }).to_vec(),
+        issued_at_ms: 1_700_000_000_000,
+        rests_on: rests_on.into(),
+        errors,
+    };
+    let sun = vec![error("clear-sky", 1, 5_500.0, -60.0, 0.801), error("clear-sky", 24, 11_000.0, 0.0, 0.79)];
+    let carbon = vec![error("persistence", 6, 28_500.4, 10.0, 0.78)];
+    wire::GetForecastReply {
+        issued_at_ms: 1_700_000_000_000,
+        start_ms: 1_700_000_000_000,
+        step_ms: 3_600_000,
+        solar_mw: Some(series("clear-sky", "hour of day", [40_000.0, 0.0], sun)),
+        carbon_mg_per_kwh: Some(series("persistence", "hour of week", [350_000.0, 360_500.0], carbon)),
+    }
+}

@@ -106,6 +106,7 @@ impl Config {
         }
         self.check_devices()?;
         self.check_retention()?;
+        self.check_forecast()?;
         self.clock_start_ms()?;
         self.factor()?;
         let mut site = Site::new(self.rules()?).map_err(|e| invalid("the site", e.to_string()))?;
@@ -113,6 +114,25 @@ impl Config {
             let name = app.name.clone();
             let command = Command::CreateApp { name: app.name, share: app.share, policy: app.policy };
             site.command(&command).map_err(|e| invalid(format!("app[{i}] ({name})"), e.to_string()))?;
+        }
+        Ok(())
+    }
+
+    fn check_forecast(&self) -> Result<(), InvalidConfig> {
+        let said = &self.forecast;
+        if said.latitude.is_some() != said.longitude.is_some() {
+            return Err(invalid("forecast", "give both latitude and longitude, or neither"));
+        }
+        let bounds = [
+            ("forecast.latitude", said.latitude, -90.0, 90.0),
+            ("forecast.longitude", said.longitude, -180.0, 180.0),
+            ("forecast.tilt", said.tilt, 0.0, 90.0),
+            ("forecast.azimuth", said.azimuth, 0.0, 360.0),
+        ];
+        for (field, said, least, most) in bounds {
+            if let Some(degrees) = said.filter(|degrees| !(least..=most).contains(degrees)) {
+                return Err(invalid(field, format!("{degrees} is not between {least} and {most} degrees")));
+            }
         }
         Ok(())
     }

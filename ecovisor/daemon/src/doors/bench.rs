@@ -6,8 +6,8 @@ use crate::engine::handle::{
     Answer, AskError, Asked, Device, DeviceRole, DeviceState, Engine, LoadedConfig, Mode, Question, Reloaded,
     Reply, View, Workload,
 };
+use crate::forecast::ForecastSource;
 use crate::identity::Paths;
-use crate::rpc::forecast::ForecastSource;
 use crate::store::{Batch, MemoryStore, Store};
 use ecovisor_audit::{Applied, Entry, Note, Record, Snapshot};
 use ecovisor_core::battery::Conversion;

@@ -12,12 +12,13 @@ mod who;
 
 use super::bench::*;
 use crate::clock::ClockKind;
-use crate::rpc::forecast::ForecastSource;
+use crate::forecast::{ForecastSource, Look, Quantity, Told};
+use ecovisor_forecast::{LeadError, Quantiles};
 use ecovisor_proto::v1;
 use ecovisor_proto::v1::energy_service_client::EnergyServiceClient;
 use ecovisor_proto::v1::operator_service_client::OperatorServiceClient;
 use ecovisor_proto::v1::setter::Set;
-use ecovisor_units::{CarbonIntensity, Power};
+use ecovisor_units::Power;
 use std::os::unix::fs::PermissionsExt as _;
 use std::sync::Arc;
 use std::time::Duration;

@@ -63,6 +63,7 @@ fn start(text: &str, ticks: u64, store: Arc<dyn Store>) -> Bench {
         trail: Arc::new(Trail::open(&state.path().join("audit.jsonl")).unwrap()),
         plant: Plant::open(&config).unwrap(),
         metrics: None,
+        forecasts: None,
         config,
         loaded,
         applied: Some(state.path().join("config.applied")),

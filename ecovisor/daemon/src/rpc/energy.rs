@@ -158,7 +158,8 @@ impl EnergyService for Energy {
     async fn get_forecast(&self, request: Request<v1::GetForecastRequest>) -> Answer<v1::GetForecastReply> {
         let caller = self.behind.app(&request, "GetForecast")?;
         let source = self.behind.forecast.as_deref();
-        let told = forecast::forecast(source, &caller.view, &caller.app, request.into_inner())?;
+        let part = show::solar_part(&caller.view, &caller.app);
+        let told = forecast::forecast(source, &caller.view, part, request.into_inner())?;
         Ok(Response::new(told))
     }
 }

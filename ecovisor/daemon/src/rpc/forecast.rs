@@ -2,25 +2,10 @@
 
 use super::errors::{Problem, Unit};
 use crate::engine::handle::View;
-use ecovisor_core::App;
+use crate::forecast::{ForecastSource, Quantity, Told};
+use ecovisor_forecast::{LeadError, Quantiles};
 use ecovisor_proto::v1;
 use ecovisor_proto::v1::Reason;
-use ecovisor_units::{CarbonIntensity, Power};
-
-/// What knows the future, or guesses at it.
-pub trait ForecastSource: Send + Sync {
-    /// What made it: `trace` where the trace is read that will be played, so that it will be exactly so.
-    fn source(&self) -> &'static str;
-
-    /// Its own step in ms; never zero.
-    fn step_ms(&self) -> u64;
-
-    /// The site's solar power over the step that `utc_ms` (since the Unix epoch) lies in; `None` beyond what is known.
-    fn solar(&self, utc_ms: u64) -> Option<Power>;
-
-    /// The grid's intensity, likewise.
-    fn intensity(&self, utc_ms: u64) -> Option<CarbonIntensity>;
-}
 
 /// Steps in one answer: a month by the quarter of an hour, or seven days by the minute.
 const STEPS_MAX: u64 = 10_080;
@@ -28,14 +13,16 @@ const STEPS_MAX: u64 = 10_080;
 /// Looks at the source for one step of an answer: a step longer than that is a mean over so many evenly spaced looks.
 const LOOKS_MAX: u64 = 60;
 
-/// An app's forecast.
+const HOUR_MS: u64 = 3_600_000;
+
+/// A forecast for `part` (0 to 1) of the site's sun.
 ///
 /// # Errors
-/// Where there is no source, or more steps are asked for than one answer holds.
+/// Where there is no source, or not yet, or more steps are asked for than one answer holds.
 pub fn forecast(
     source: Option<&dyn ForecastSource>,
     view: &View,
-    app: &App,
+    part: f64,
     asked: v1::GetForecastRequest,
 ) -> Result<v1::GetForecastReply, Problem> {
     let v1::GetForecastRequest { horizon_ms, step_ms } = asked;
@@ -43,7 +30,13 @@ pub fn forecast(
         let message = "this site has no forecast: configure [carbon], or [sim] with [solar]";
         Problem::new(Reason::NoForecast, message)
     })?;
-    let step_ms = if step_ms == 0 { source.step_ms().max(1) } else { step_ms };
+    let told = [Quantity::Solar, Quantity::Carbon].map(|of| source.told(of));
+    let own_step = told.iter().flatten().map(|told| told.step_ms).min().ok_or_else(|| {
+        let message = "nothing is known yet to forecast from: the first forecast of carbon follows a day of hours, that of \
+                       the sun six sunlit ones";
+        Problem::new(Reason::NoForecast, message)
+    })?;
+    let step_ms = if step_ms == 0 { own_step.max(1) } else { step_ms };
     let steps = match horizon_ms {
         0 => STEPS_MAX,
         horizon => horizon.div_ceil(step_ms),
@@ -54,25 +47,15 @@ pub fn forecast(
         return Err(problem.bounded(STEPS_MAX, Some(STEPS_MAX), Unit::Count));
     }
     let start_ms = super::show::turn_ms(view);
-    let part = super::show::solar_part(view, app);
-    let milliwatts = |at: u64| source.solar(at).map(|power| advice(power.get()) * part);
-    let intensity = |at: u64| source.intensity(at).map(|intensity| advice(intensity.get()));
-    let cut = Cut { start_ms, step_ms, steps, own_step_ms: source.step_ms().max(1) };
-    let name = source.source();
+    let cut = Cut { start_ms, step_ms, steps };
+    let [solar, carbon] = told;
     Ok(v1::GetForecastReply {
         issued_at_ms: start_ms,
         start_ms,
         step_ms,
-        solar_mw: cut.series(name, milliwatts),
-        carbon_mg_per_kwh: cut.series(name, intensity),
+        solar_mw: solar.and_then(|told| cut.series(&told, part, source.errors(Quantity::Solar))),
+        carbon_mg_per_kwh: carbon.and_then(|told| cut.series(&told, 1.0, source.errors(Quantity::Carbon))),
     })
-}
-
-/// Advice may float. Beyond 2⁵³ it is rounded, which is far beyond any site.
-fn advice(figure: u64) -> f64 {
-    let (high, low) = (figure >> 32, figure & u64::from(u32::MAX));
-    let half = |half: u64| f64::from(u32::try_from(half).unwrap_or(u32::MAX));
-    half(high) * 4_294_967_296.0 + half(low)
 }
 
 /// How a period is cut.
@@ -80,25 +63,49 @@ struct Cut {
     start_ms: u64,
     step_ms: u64,
     steps: u64,
-    own_step_ms: u64,
 }
 
 impl Cut {
-    /// As far as there is one; `None` where there is none at all. A trace is certain, so its quantiles are one figure.
-    fn series(&self, source: &str, at: impl Fn(u64) -> Option<f64>) -> Option<v1::Series> {
-        let means = (0..self.steps).map_while(|step| self.mean(step, &at));
-        let steps: Vec<_> = means.map(|mean| v1::Quantiles { p10: mean, p50: mean, p90: mean }).collect();
-        (!steps.is_empty()).then(|| v1::Series { source: source.to_owned(), steps })
+    /// `part` of what is told, as far as it goes; `None` where it does not begin.
+    fn series(&self, told: &Told, part: f64, errors: Vec<(String, Vec<LeadError>)>) -> Option<v1::Series> {
+        let steps: Vec<_> =
+            (0..self.steps).map_while(|step| self.mean(step, told)).map(|q| quantiles(q, part)).collect();
+        (!steps.is_empty()).then(|| v1::Series {
+            source: told.source.clone(),
+            steps,
+            issued_at_ms: told.issued_at_ms.unwrap_or(self.start_ms),
+            rests_on: told.rests_on.to_owned(),
+            errors: errors.iter().flat_map(|(source, leads)| of_source(source, leads, part)).collect(),
+        })
     }
 
-    fn mean(&self, step: u64, at: &impl Fn(u64) -> Option<f64>) -> Option<f64> {
-        let looks = self.step_ms.div_ceil(self.own_step_ms).clamp(1, LOOKS_MAX);
+    /// The mean of each quantile over a step, which is what its hours would have if all were off together.
+    fn mean(&self, step: u64, told: &Told) -> Option<Quantiles> {
+        let looks = self.step_ms.div_ceil(told.step_ms.max(1)).clamp(1, LOOKS_MAX);
         let begin = self.start_ms.saturating_add(step.saturating_mul(self.step_ms));
-        let (mut sum, mut count) = (0.0, 0.0);
+        let (mut sum, mut count) = (Quantiles::default(), 0.0);
         for look in 0..looks {
-            sum += at(begin.saturating_add(self.step_ms / looks * look))?;
+            let Quantiles { p10, p50, p90 } =
+                told.look.at(begin.saturating_add(self.step_ms / looks * look))?;
+            sum = Quantiles { p10: sum.p10 + p10, p50: sum.p50 + p50, p90: sum.p90 + p90 };
             count += 1.0;
         }
-        Some(sum / count)
+        Some(Quantiles { p10: sum.p10 / count, p50: sum.p50 / count, p90: sum.p90 / count })
     }
+}
+
+fn quantiles(all: Quantiles, part: f64) -> v1::Quantiles {
+    v1::Quantiles { p10: all.p10 * part, p50: all.p50 * part, p90: all.p90 * part }
+}
+
+fn of_source(source: &str, leads: &[LeadError], part: f64) -> Vec<v1::ForecastErrors> {
+    let one = |lead: &LeadError| v1::ForecastErrors {
+        source: source.to_owned(),
+        lead_ms: lead.lead_hours.saturating_mul(HOUR_MS),
+        pairs: u64::try_from(lead.pairs).unwrap_or(u64::MAX),
+        mae: lead.mae * part,
+        bias: lead.bias * part,
+        coverage: lead.coverage,
+    };
+    leads.iter().map(one).collect()
 }

@@ -8,7 +8,7 @@ use super::show::site as show_site;
 use super::streams::{Answers, follow};
 use super::usage::Whose;
 use super::watched::{Thresholds, Watched};
-use super::{Behind, containers, ledger, named, setters, show};
+use super::{Behind, containers, forecast, ledger, named, setters, show};
 use crate::attach::Claimant;
 use crate::engine::handle::{Actor, AskError, Question, Reply};
 use ecovisor_audit::Grants;
@@ -330,6 +330,21 @@ impl OperatorService for Operator {
             changed: reloaded.changed,
             needs_restart: reloaded.needs_restart,
         }))
+    }
+
+    async fn get_site_forecast(
+        &self,
+        request: Request<v1::GetSiteForecastRequest>,
+    ) -> Answer<v1::GetForecastReply> {
+        self.behind.operator(&request, "GetSiteForecast")?;
+        let v1::GetSiteForecastRequest { app, query } = request.into_inner();
+        let view = self.behind.engine.view();
+        let part = match app.as_str() {
+            "" => 1.0,
+            name => show::solar_part(&view, named(&view, name)?),
+        };
+        let source = self.behind.forecast.as_deref();
+        Ok(Response::new(forecast::forecast(source, &view, part, query.unwrap_or_default())?))
     }
 }
 

@@ -221,17 +221,26 @@ async fn the_operator_sees_the_site_its_devices_and_its_configuration() {
 struct Noon;
 
 impl ForecastSource for Noon {
-    fn source(&self) -> &'static str {
-        "trace"
+    fn told(&self, of: Quantity) -> Option<Told> {
+        (of == Quantity::Solar).then(|| Told {
+            source: "trace".into(),
+            issued_at_ms: Some(7),
+            step_ms: 1_000,
+            rests_on: "trace",
+            look: Box::new(Noon),
+        })
     }
-    fn step_ms(&self) -> u64 {
-        1_000
+    fn errors(&self, of: Quantity) -> Vec<(String, Vec<LeadError>)> {
+        let lead = LeadError { lead_hours: 3, pairs: 9, mae: 40.0, bias: -20.0, coverage: 0.75 };
+        if of == Quantity::Solar { vec![("clear-sky".into(), vec![lead])] } else { vec![] }
     }
-    fn solar(&self, utc_ms: u64) -> Option<Power> {
-        (utc_ms < START_MS + 4_000).then(|| Power::new(2 * (utc_ms - START_MS)))
-    }
-    fn intensity(&self, _: u64) -> Option<CarbonIntensity> {
-        None
+}
+
+impl Look for Noon {
+    fn at(&self, utc_ms: u64) -> Option<Quantiles> {
+        let middle = ecovisor_forecast::float(2 * (utc_ms - START_MS));
+        let quantiles = Quantiles { p10: middle / 2.0, p50: middle, p90: middle * 2.0 };
+        (utc_ms < START_MS + 4_000).then_some(quantiles)
     }
 }
 
@@ -249,7 +258,19 @@ async fn a_forecast_is_cut_into_steps_and_into_the_apps_part() {
     assert!(own.carbon_mg_per_kwh.is_none());
     let two = v1::GetForecastRequest { horizon_ms: 2_000, step_ms: 2_000 };
     let steps = web.get_forecast(two).await.unwrap().into_inner().solar_mw.unwrap().steps;
-    assert_eq!(steps.iter().map(|step| step.p10).collect::<Vec<_>>(), [1_500.0]);
+    assert_eq!(steps.iter().map(|step| (step.p10, step.p90)).collect::<Vec<_>>(), [(750.0, 3_000.0)]);
+    // The errors are those of its half.
+    assert_eq!((series.issued_at_ms, series.rests_on.as_str()), (7, "trace"));
+    let error = &series.errors[0];
+    assert_eq!((error.source.as_str(), error.lead_ms, error.pairs), ("clear-sky", 10_800_000, 9));
+    assert_eq!((error.mae, error.bias, error.coverage), (20.0, -10.0, 0.75));
+    let mut operator = bench.operator().await;
+    let mut site = async |app: &str| {
+        let asked = v1::GetSiteForecastRequest { app: app.into(), query: None };
+        operator.get_site_forecast(asked).await.map(|reply| reply.into_inner().solar_mw.unwrap().steps[0].p50)
+    };
+    assert_eq!((site("").await.unwrap(), site("web").await.unwrap()), (2_000.0, 1_000.0));
+    refused(site("ghost").await.map(tonic::Response::new), Code::NotFound, "REASON_UNKNOWN_APP");
     let long = v1::GetForecastRequest { horizon_ms: u64::MAX, step_ms: 1 };
     refused(web.get_forecast(long).await, Code::InvalidArgument, "REASON_PERIOD_OUT_OF_RANGE");
 }
