@@ -138,4 +138,6 @@ streams! {
     query_ledger(QueryLedgerRequest) -> LedgerRow;
     /// Rows together with the snapshot and journal that they follow from.
     export_ledger(ExportLedgerRequest) -> ExportLedgerReply;
+    /// Copies the store into a new directory of the daemon's machine; its last message is the end.
+    backup_store(BackupStoreRequest) -> BackupStoreReply;
 }

@@ -35,6 +35,7 @@ desk! {
         WatchSiteStream: SiteTick,
         QueryLedgerStream: LedgerRow,
         ExportLedgerStream: ExportLedgerReply,
+        BackupStoreStream: BackupStoreReply,
     }
     calls {
         show_app(ShowAppRequest) -> wire::App;
@@ -57,6 +58,7 @@ desk! {
         watch_all_events(WatchAllEventsRequest) -> Self::WatchAllEventsStream;
         query_ledger(QueryLedgerRequest) -> Self::QueryLedgerStream;
         export_ledger(ExportLedgerRequest) -> Self::ExportLedgerStream;
+        backup_store(BackupStoreRequest) -> Self::BackupStoreStream;
     }
 
     async fn get_site(&self, _: Request<wire::GetSiteRequest>) -> Result<Response<wire::Site>, Status> {

@@ -2,7 +2,7 @@
 
 use crate::commands::{
     app, battery, carbon, completions, config, container, device, events, forecast, ledger, policy, site,
-    usage,
+    store, usage,
 };
 use crate::failure::{EXIT_CODES, Failure};
 use crate::{run, top};
@@ -84,6 +84,9 @@ pub enum Command {
     /// The ledger: export it, verify it without trusting the daemon.
     #[command(subcommand)]
     Ledger(ledger::Ledger),
+    /// The store: copy it while the daemon runs.
+    #[command(subcommand)]
+    Store(store::Store),
     /// The configuration as loaded.
     Config,
     /// Read the configuration file again.

@@ -37,7 +37,7 @@ fn values(json: &str) -> Vec<serde_json::Value> {
 #[tokio::test]
 async fn answers_are_as_kept() {
     let daemon = Daemon::start().await;
-    let cases: [(&str, &[&str]); 19] = [
+    let cases: [(&str, &[&str]); 20] = [
         ("site", &["site"]),
         ("site-watch", &["site", "watch"]),
         ("app-list", &["app", "list"]),
@@ -57,6 +57,7 @@ async fn answers_are_as_kept() {
         ("reload", &["reload", "--dry-run"]),
         ("policy", &["policy", "show"]),
         ("ledger-verify", &["ledger", "verify"]),
+        ("store-backup", &["store", "backup", "--to", "/var/lib/ecovisor/backup"]),
     ];
     for (name, arguments) in cases {
         check(&daemon, name, arguments).await;

@@ -32,6 +32,15 @@ pub fn boot_us() -> u64 {
     seconds.saturating_mul(1_000_000).saturating_add(nanos / 1_000)
 }
 
+/// CPU time of all threads of this process, in µs.
+#[must_use]
+pub fn process_cpu_us() -> u64 {
+    let used = clock_gettime(ClockId::ProcessCPUTime);
+    let (seconds, nanos) =
+        (u64::try_from(used.tv_sec).unwrap_or(0), u64::try_from(used.tv_nsec).unwrap_or(0));
+    seconds.saturating_mul(1_000_000).saturating_add(nanos / 1_000)
+}
+
 /// Wall time, in ms since the Unix epoch; zero for a clock set before it.
 #[must_use]
 #[expect(clippy::disallowed_methods, reason = "this is the clock module")]

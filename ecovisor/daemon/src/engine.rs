@@ -15,7 +15,7 @@ mod lockstep;
 mod recover;
 mod reload;
 
-pub use recover::{Attempts, LastTick, Recovered, recover};
+pub use recover::{Attempts, LastTick, RecoverError, Recovered, recover};
 
 use crate::clock::{self, ClockInfo, ClockKind, SiteClock};
 use crate::config::Config;

@@ -19,6 +19,7 @@ pub mod serve;
 pub mod simulate;
 mod store;
 mod trail;
+pub mod upkeep;
 
 use anyhow::Context as _;
 use std::path::Path;
@@ -30,6 +31,8 @@ pub enum Failure {
     Start(anyhow::Error),
     /// While running.
     Loop(anyhow::Error),
+    /// The store is not what was written.
+    Damaged(anyhow::Error),
 }
 
 /// Reads and parses a configuration.

@@ -1,14 +1,16 @@
 //! `ecovisord`: the energy hypervisor's daemon. Exit codes: 0 ended as asked, 64 could not start (nothing was bound),
-//! 70 the tick loop ended (its state is in the journal).
+//! 65 the store is damaged, 70 the tick loop ended (its state is in the journal).
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
-use ecovisord::{Failure, ca, config, read_config, serve, simulate};
+use ecovisord::{Failure, ca, config, read_config, serve, simulate, upkeep};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 /// sysexits.h EX_USAGE: the configuration or the arguments are wrong; nothing was bound.
 const EXIT_BAD_START: u8 = 64;
+/// sysexits.h EX_DATAERR: the store is not what was written.
+const EXIT_DAMAGED: u8 = 65;
 /// sysexits.h EX_SOFTWARE: the tick loop ended by itself.
 const EXIT_LOOP_ENDED: u8 = 70;
 
@@ -17,7 +19,7 @@ const EXIT_LOOP_ENDED: u8 = 70;
 #[command(
     version,
     about,
-    after_help = "Exit codes: 0 ended as asked, 64 could not start, 70 the tick loop ended."
+    after_help = "Exit codes: 0 ended as asked, 64 could not start, 65 the store is damaged, 70 the tick loop ended."
 )]
 struct Arguments {
     /// What to log, as tracing's EnvFilter takes it.
@@ -42,6 +44,9 @@ enum Command {
     },
     /// Runs a site on a virtual clock as fast as it goes, and writes what happened as CSV.
     Simulate(simulate::SimulateArguments),
+    /// Copies, verifies or salvages a store on which no daemon runs.
+    #[command(subcommand)]
+    Store(upkeep::StoreCommand),
     /// Makes a small CA with certificates for trying mutual TLS.
     Ca {
         /// Where to write; nothing is overwritten.
@@ -66,9 +71,11 @@ fn main() -> ExitCode {
     }
     // Both tonic and rcgen use ring; one provider for the process.
     let _ = rustls::crypto::ring::default_provider().install_default();
+    upkeep::name_engine_panics(EXIT_DAMAGED, EXIT_LOOP_ENDED);
     let ended = match arguments.command {
         Command::Run(arguments) => serve::run(arguments),
         Command::Simulate(arguments) => simulate::run(arguments),
+        Command::Store(command) => upkeep::run(command),
         Command::Check { config } => check(&config).map_err(Failure::Start),
         Command::Ca { directory, site, apps, hosts } => {
             make_ca(&directory, &site, &apps, &hosts).map_err(Failure::Start)
@@ -79,6 +86,10 @@ fn main() -> ExitCode {
         Err(Failure::Start(error)) => {
             eprintln!("ecovisord: {error:#}");
             ExitCode::from(EXIT_BAD_START)
+        }
+        Err(Failure::Damaged(error)) => {
+            eprintln!("ecovisord: {error:#}");
+            ExitCode::from(EXIT_DAMAGED)
         }
         Err(Failure::Loop(error)) => {
             eprintln!("ecovisord: the tick loop ended: {error:#}");

@@ -15,7 +15,8 @@
 //! | [`forecast`] | the future |
 //! | [`lockstep`] | one round trip a tick |
 
-pub mod containers;
+pub mod backup;
+mod containers;
 pub mod convert;
 pub mod energy;
 pub mod errors;

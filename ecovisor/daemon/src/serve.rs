@@ -5,13 +5,13 @@ use crate::config::{ClockChoice, Config, Places};
 use crate::denied::Denied;
 use crate::doors::{self, DoorSettings, TcpDoor};
 use crate::engine::handle::{Actor, Engine, LoadedConfig, Mode, Question};
-use crate::engine::{Attempts, Ended, Parts, Recovered, Runner, recover};
+use crate::engine::{Attempts, Ended, Parts, RecoverError, Recovered, Runner, recover};
 use crate::forecast::metrics::ForecastMetrics;
 use crate::forecast::{ForecastSource, Forecasts, panels};
 use crate::history::Keeper;
 use crate::metrics::{self, Metrics};
 use crate::plant::Plant;
-use crate::store::{Store, WithHistory};
+use crate::store::{Store, StoreError, WithHistory};
 use crate::trail::Trail;
 use crate::{Failure, read_config};
 use anyhow::Context;
@@ -44,7 +44,7 @@ pub struct RunArguments {
 
 /// Where the user's own files are, when not root.
 #[derive(clap::Args)]
-struct UserPlaces {
+pub struct UserPlaces {
     #[arg(long, env = "XDG_RUNTIME_DIR", hide = true)]
     xdg_runtime_dir: Option<PathBuf>,
     #[arg(long, env = "XDG_STATE_HOME", hide = true)]
@@ -53,13 +53,40 @@ struct UserPlaces {
     home: Option<PathBuf>,
 }
 
+impl UserPlaces {
+    /// Where sockets and state are, for the user of this process.
+    #[must_use]
+    pub fn places(&self) -> Places {
+        Places::of(
+            rustix::process::geteuid().is_root(),
+            self.xdg_runtime_dir.as_deref(),
+            self.xdg_state_home.as_deref(),
+            self.home.as_deref(),
+        )
+    }
+}
+
 /// Runs a site until it is told to stop.
 pub fn run(arguments: RunArguments) -> Result<(), Failure> {
     let (config, loaded) = read_config(&arguments.config).map_err(Failure::Start)?;
-    let opened = open(&arguments, config, loaded).map_err(Failure::Start)?;
+    let opened = open(&arguments, config, loaded).map_err(bad_start)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().worker_threads(2).build();
     let runtime = runtime.context("cannot start the runtime").map_err(Failure::Start)?;
     runtime.block_on(serve(opened))
+}
+
+/// A damaged store has an exit code of its own: starting again mends nothing.
+fn bad_start(error: anyhow::Error) -> Failure {
+    let store = error.downcast_ref::<StoreError>().or_else(|| match error.downcast_ref::<RecoverError>() {
+        Some(RecoverError::Store(store)) => Some(store),
+        Some(RecoverError::Refused(..) | RecoverError::Rules(_)) | None => None,
+    });
+    match store.is_some_and(StoreError::is_damage) {
+        true => Failure::Damaged(
+            error.context("`ecovisord store verify` says what is wrong and what can be saved"),
+        ),
+        false => Failure::Start(error),
+    }
 }
 
 /// Everything that is open before anything is bound.
@@ -75,20 +102,13 @@ struct Opened {
 }
 
 fn open(arguments: &RunArguments, config: Config, loaded: LoadedConfig) -> anyhow::Result<Opened> {
-    let user = &arguments.user;
-    let root = rustix::process::geteuid().is_root();
-    let places = Places::of(
-        root,
-        user.xdg_runtime_dir.as_deref(),
-        user.xdg_state_home.as_deref(),
-        user.home.as_deref(),
-    );
+    let places = arguments.user.places();
     let state_dir = arguments.state_dir.clone().unwrap_or_else(|| config.state_dir(&places));
     let run_dir = arguments.run_dir.clone().unwrap_or_else(|| config.run_dir(&places));
     make_private(&state_dir)?;
     let mut plant = Plant::open(&config)?;
-    let store = config.store.engine.open(&state_dir.join("store"))?;
-    let past = state_dir.join("history");
+    let store = config.store.engine.open(&state_dir.join(crate::store::DIRECTORY))?;
+    let past = state_dir.join(crate::store::PAST);
     let past = Arc::new(
         History::open(&past).with_context(|| format!("cannot open the past in {}", past.display()))?,
     );

@@ -15,10 +15,13 @@
 mod engine;
 mod history;
 mod key;
+mod layout;
 mod memory;
 mod redb;
 mod shelf;
 mod sled;
+mod upkeep;
+mod witness;
 
 #[cfg(test)]
 mod contract;
@@ -26,6 +29,11 @@ mod contract;
 pub use engine::Engine;
 pub use history::WithHistory;
 pub use memory::MemoryStore;
+pub use upkeep::copy::{Copied, copy};
+pub use upkeep::measure::{Measured, measure};
+pub use upkeep::salvage::{Saved, salvage};
+pub use upkeep::store_in;
+pub use upkeep::verify::{Report, verify};
 
 use ecovisor_audit::history::{History, HistoryError};
 use ecovisor_audit::{Checkpoint, Entry, FrameError, Link, Linked, LinkedRecord, Record, Snapshot};
@@ -33,12 +41,19 @@ use ecovisor_core::Tick;
 use ecovisor_units::Millis;
 use std::fs::File;
 use std::io;
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use thiserror::Error;
 
 /// Ticks between two snapshots. A restart replays at most so many (600 ticks of 1,000 apps take about a second), and a
 /// snapshot weighs about as much as one record, so that snapshots add well under a hundredth to the ledger.
 pub const SNAPSHOT_EVERY_TICKS: u64 = 600;
+
+/// The store's directory in the state directory.
+pub const DIRECTORY: &str = "store";
+
+/// What the store no longer has, in the state directory, where a site keeps it.
+pub const PAST: &str = "history";
 
 /// What is committed together: all of it or nothing.
 #[derive(Clone, Debug, Default)]
@@ -58,6 +73,17 @@ pub struct Loaded {
     pub checkpoint: Option<Checkpoint>,
     /// The entries after it, in order.
     pub entries: Vec<Entry>,
+}
+
+/// A copy of a store at one moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Backup {
+    /// Entries in its journal, from the first there ever was.
+    pub entries: u64,
+    /// The link after the last of them.
+    pub head: Link,
+    /// What was copied.
+    pub copied: Copied,
 }
 
 /// What comes one by one out of a store.
@@ -117,6 +143,18 @@ pub trait Store: Send + Sync {
         None
     }
 
+    /// Copies all there is at one moment into a missing or empty directory, which becomes a state directory with a store of the
+    /// same engine, while commits go on; `said` hears how far it is and may end it. `None` where it was ended; nothing is left of the copy then.
+    ///
+    /// # Errors
+    /// Where the store is in memory alone, the directory is not empty, or something cannot be read or written; nothing is
+    /// left of the copy then either.
+    fn backup(
+        &self,
+        to: &Path,
+        said: &mut dyn FnMut(Copied) -> ControlFlow<()>,
+    ) -> Result<Option<Backup>, StoreError>;
+
     /// A tick's record.
     ///
     /// # Errors
@@ -136,9 +174,13 @@ pub trait Store: Send + Sync {
         let (mut low, mut high) = (first.0, last.0 + 1);
         while low < high {
             let middle = low + (high - low) / 2;
-            let record = self.record(Tick(middle))?.ok_or(StoreError::NoRecord(Tick(middle)))?;
+            // Where records are lost, the next one that is there.
+            let Some(record) = self.records(Tick(middle), Tick(high)).next().transpose()? else {
+                high = middle;
+                continue;
+            };
             match record.outcome.wall <= wall {
-                true => low = middle + 1,
+                true => low = record.outcome.tick.0 + 1,
                 false => high = middle,
             }
         }
@@ -187,6 +229,40 @@ pub enum StoreError {
         /// The newest that this program knows.
         known: u8,
     },
+    /// There is none: name the directory that holds one.
+    #[error("there is no store in {}: name a store's directory, or the state directory that holds it", .0.display())]
+    NoStore(PathBuf),
+    /// There is no directory that could be copied: a simulated site forgets.
+    #[error("the store is in memory alone: there is nothing on the disk to copy")]
+    InMemory,
+    /// It would hold itself: name a directory outside it.
+    #[error("{} is within the store that is to be copied: name a directory outside it", .0.display())]
+    WithinItself(PathBuf),
+    /// It would be written over: name another directory.
+    #[error("{} is not empty: name a directory that is empty or not there yet", .0.display())]
+    NotEmpty(PathBuf),
+    /// What was read back is not what was written: the disk or the engine is at fault; copy elsewhere.
+    #[error("the copy differs at {0}")]
+    CopyDiffers(String),
+    /// A value stands where it does not belong: restore a copy, or salvage what is whole.
+    #[error("{0} holds another value than its key says")]
+    Misplaced(String),
+    /// Nothing to go on from: restore a copy.
+    #[error("no snapshot is whole that the journal leads on from: there is nothing to go on from")]
+    NothingToGoOnFrom,
+    /// It holds values and says nothing of itself: a copy that did not come to its end. Copy again.
+    #[error("the store holds values but no mark: a copy that did not come to its end, or a damaged one")]
+    NoMark,
+    /// Its end is lost: restore a copy, or salvage what is whole.
+    #[error(
+        "the store ends after {ends} journal entries, although {committed} were committed: its end is lost"
+    )]
+    Cut {
+        /// Entries that are there.
+        ends: u64,
+        /// Entries that were there.
+        committed: u64,
+    },
     /// A value is not what was written: restore a copy, or export what is whole.
     #[error("{what} cannot be read")]
     Damaged {
@@ -220,6 +296,27 @@ pub enum StoreError {
     /// An earlier write failed: end the process.
     #[error("the store takes nothing more after a failed write")]
     Stopped,
+}
+
+impl StoreError {
+    /// Whether what is stored is not what was written.
+    #[must_use]
+    pub fn is_damage(&self) -> bool {
+        match self {
+            Self::Engine { .. } | Self::NothingToGoOnFrom | Self::NoMark | Self::Cut { .. } => true,
+            Self::Damaged { .. } | Self::Misplaced(_) | Self::CopyDiffers(_) => true,
+            Self::NoEntry(_) | Self::NoRecord(_) | Self::Unlinked(_) => true,
+            Self::InMemory
+            | Self::WithinItself(_)
+            | Self::InUse(_)
+            | Self::OtherEngine { .. }
+            | Self::NoStore(_)
+            | Self::NotEmpty(_) => false,
+            Self::History(HistoryError::Damaged { .. } | HistoryError::Seals { .. }) => true,
+            Self::History(HistoryError::Disk { .. } | HistoryError::Apart { .. }) => false,
+            Self::Newer { .. } | Self::Disk { .. } | Self::Stopped => false,
+        }
+    }
 }
 
 /// Makes a directory's own name durable.

@@ -15,6 +15,7 @@ pub mod plot;
 pub mod policy;
 pub mod setter;
 pub mod site;
+pub mod store;
 pub mod usage;
 pub mod verify;
 
@@ -52,6 +53,7 @@ pub async fn execute(arguments: Arguments) -> Result<ExitCode, Failure> {
         Command::Events(command) => command.run(&context).await,
         Command::Forecast(command) => command.run(&context).await,
         Command::Ledger(command) => command.run(&context).await,
+        Command::Store(command) => command.run(&context).await,
         Command::Config => config::show(&context).await,
         Command::Reload(command) => command.run(&context).await,
         Command::Policy(command) => command.run(&context).await,

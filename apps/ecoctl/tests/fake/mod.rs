@@ -138,6 +138,7 @@ impl OperatorService for Fake {
     type WatchSiteStream = Stream<wire::SiteTick>;
     type QueryLedgerStream = Stream<wire::LedgerRow>;
     type ExportLedgerStream = Stream<wire::ExportLedgerReply>;
+    type BackupStoreStream = Stream<wire::BackupStoreReply>;
 
     async fn create_app(&self, request: Request<wire::CreateAppRequest>) -> Answer<wire::AppChangeReply> {
         let request = request.into_inner();
@@ -243,6 +244,16 @@ impl OperatorService for Fake {
 
     async fn verify_ledger(&self, _: Request<wire::VerifyLedgerRequest>) -> Answer<wire::VerifyLedgerReply> {
         Err(Status::unimplemented("nobody would believe it"))
+    }
+
+    async fn backup_store(
+        &self,
+        request: Request<wire::BackupStoreRequest>,
+    ) -> Answer<Self::BackupStoreStream> {
+        self.note(request.get_ref());
+        let end = Some(wire::BackupEnd { entries: 9, head: vec![0xab; 32] });
+        let halfway = wire::BackupStoreReply { values: 6, bytes: 1_000_000, end: None };
+        Ok(stream(vec![halfway, wire::BackupStoreReply { values: 12, bytes: 2_000_000, end }]))
     }
 
     async fn get_policies(&self, _: Request<wire::GetPoliciesRequest>) -> Answer<wire::Policies> {

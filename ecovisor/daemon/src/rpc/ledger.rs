@@ -80,7 +80,7 @@ impl Readers {
     }
 
     /// Reads in a thread of its own and sends what it finds.
-    fn stream<T: Send + 'static>(
+    pub(super) fn stream<T: Send + 'static>(
         &self,
         behind: &Behind,
         read: impl FnOnce(&dyn Store, &Out<T>) -> Result<(), Problem> + Send + 'static,
@@ -100,7 +100,7 @@ impl Readers {
 }
 
 /// Where a reader's finds go.
-struct Out<T> {
+pub(super) struct Out<T> {
     pieces: mpsc::Sender<Result<T, Status>>,
     stop: CancellationToken,
     runtime: Handle,
@@ -108,7 +108,7 @@ struct Out<T> {
 
 impl<T> Out<T> {
     /// Waits for a slow reader; breaks where it is gone.
-    fn push(&self, piece: Result<T, Status>) -> ControlFlow<()> {
+    pub(super) fn push(&self, piece: Result<T, Status>) -> ControlFlow<()> {
         let sent = self.runtime.block_on(async {
             tokio::select! {
                 () = self.stop.cancelled() => {

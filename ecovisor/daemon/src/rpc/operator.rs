@@ -8,7 +8,7 @@ use super::show::site as show_site;
 use super::streams::{Answers, follow};
 use super::usage::Whose;
 use super::watched::{Thresholds, Watched};
-use super::{Behind, containers, forecast, ledger, named, setters, show};
+use super::{Behind, backup, containers, forecast, ledger, named, setters, show};
 use crate::attach::Claimant;
 use crate::engine::handle::{Actor, AskError, Question, Reply};
 use ecovisor_audit::Grants;
@@ -106,6 +106,7 @@ impl OperatorService for Operator {
     type WatchSiteStream = Answers<v1::SiteTick>;
     type QueryLedgerStream = Answers<v1::LedgerRow>;
     type ExportLedgerStream = Answers<v1::ExportLedgerReply>;
+    type BackupStoreStream = Answers<v1::BackupStoreReply>;
 
     async fn create_app(&self, request: Request<v1::CreateAppRequest>) -> Answer<v1::AppChangeReply> {
         let actor = self.behind.operator(&request, "CreateApp")?;
@@ -276,6 +277,18 @@ impl OperatorService for Operator {
         let asked = request.into_inner();
         let found = self.readers.once(&self.behind, move |history, stop| ledger::check(history, asked, stop));
         Ok(Response::new(found.await?))
+    }
+
+    async fn backup_store(
+        &self,
+        request: Request<v1::BackupStoreRequest>,
+    ) -> Answer<Self::BackupStoreStream> {
+        let actor = self.behind.operator(&request, "BackupStore")?;
+        let v1::BackupStoreRequest { directory } = request.into_inner();
+        let place = backup::place(&directory, self.behind.access.own_uid)
+            .map_err(|problem| self.behind.denied(&actor, problem))?;
+        tracing::info!(actor = %actor.name, %directory, "the store is copied");
+        Ok(Response::new(backup::copy(&self.behind, &self.readers, place)?))
     }
 
     async fn get_policies(&self, request: Request<v1::GetPoliciesRequest>) -> Answer<v1::Policies> {

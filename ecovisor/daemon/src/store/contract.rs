@@ -131,8 +131,8 @@ contract! {
 }
 
 /// A site in the making, with the batches that made it.
-struct Life {
-    state: Snapshot,
+pub(super) struct Life {
+    pub(super) state: Snapshot,
 }
 
 impl Life {
@@ -140,7 +140,7 @@ impl Life {
         Self { state: Snapshot::new(Site::new(Rules::default()).unwrap()) }
     }
 
-    fn begin(store: &impl Store) -> Self {
+    pub(super) fn begin(store: &impl Store) -> Self {
         let life = Self::new();
         store.commit(Batch { snapshot: Some(life.state.clone()), ..Batch::default() }).unwrap();
         life
@@ -156,14 +156,14 @@ impl Life {
     }
 
     /// One tick, 1 s long, beginning at `wall`.
-    fn tick(&mut self, store: &impl Store, wall: u64) {
+    pub(super) fn tick(&mut self, store: &impl Store, wall: u64) {
         let mut batch = Batch::default();
         let inputs = Inputs { span: Millis::new(1000), wall: Millis::new(wall), ..Inputs::default() };
         self.apply(&mut batch, Entry::Tick(inputs));
         store.commit(batch).unwrap();
     }
 
-    fn create(&mut self, store: &impl Store, name: &str) -> AppId {
+    pub(super) fn create(&mut self, store: &impl Store, name: &str) -> AppId {
         let share = Share { grid_limit: Power::from_watts(1), ..Share::default() };
         let create =
             Command::CreateApp { name: AppName::new(name).unwrap(), share, policy: AppPolicy::default() };
@@ -178,12 +178,12 @@ impl Life {
         app
     }
 
-    fn snapshot(&self, store: &impl Store) {
+    pub(super) fn snapshot(&self, store: &impl Store) {
         store.commit(Batch { snapshot: Some(self.state.clone()), ..Batch::default() }).unwrap();
     }
 }
 
-fn replayed(loaded: Loaded) -> Snapshot {
+pub(super) fn replayed(loaded: Loaded) -> Snapshot {
     let mut state = loaded.checkpoint.unwrap().snapshot;
     for entry in &loaded.entries {
         state.apply(entry).unwrap();
@@ -196,7 +196,7 @@ fn ticks_of(store: &impl Store, from: u64, to: u64) -> Vec<u64> {
 }
 
 /// The message and its causes.
-fn said(error: StoreError) -> String {
+pub(super) fn said(error: StoreError) -> String {
     match error.source() {
         Some(source) => format!("{error}: {source}"),
         None => error.to_string(),
@@ -383,13 +383,16 @@ fn an_exchanged_entry_is_found(mut bench: impl Bench) {
 fn a_newer_store_is_refused(mut bench: impl Bench) {
     let store = bench.open().unwrap();
     let newer = |mut value: Vec<u8>| {
-        value[0] = 2;
+        value[0] = 99;
         Some(value)
     };
     let Err(error) = bench.change(store, Room::Mark.at(0).key(0), newer) else { panic!("not refused") };
+    let known = ecovisor_audit::Kind::Mark.version();
     assert_eq!(
         said(error),
-        "the store's mark was written in format version 2, this program knows versions up to 1"
+        format!(
+            "the store's mark was written in format version 99, this program knows versions up to {known}"
+        )
     );
 }
 
@@ -457,6 +460,22 @@ fn a_store_is_opened_by_the_engine_that_wrote_it_and_by_no_other() {
     assert_eq!(Engine::of(Path::new("/nonexistent")), None);
 }
 
+/// What a power cut at a start of sled's can leave; found by the tests of power cuts, cut 39 of those of seed 7.
+#[test]
+fn a_torn_snapshot_of_sleds_own_does_not_keep_the_store_closed() {
+    for torn in ["snap.00000000000000FF.generating", "snap.FFFFFFFFFFFFFFFF"] {
+        let mut bench = OnDisk::<false>::new();
+        let store = bench.open().unwrap();
+        let mut life = Life::begin(&store);
+        (0..50).for_each(|tick| life.tick(&store, tick * 1000));
+        bench.give_back(store);
+        std::fs::write(bench.path().join(torn), "").unwrap();
+        let store = bench.open().unwrap();
+        assert_eq!(replayed(store.load().unwrap()), life.state, "{torn}");
+        assert_eq!(store.head().0, 50);
+    }
+}
+
 #[test]
 fn nothing_goes_into_files_that_the_barrier_does_not_cover() {
     let mut bench = OnDisk::<false>::new();
@@ -518,6 +537,7 @@ fn a_store_of_version_1_goes_on_and_its_chain_is_not_broken() {
     puts.extend((first.seq..).zip(frames("entry")).map(|(seq, entry)| (Room::Journal.at(seq).key(0), entry)));
     let (entries, memory) = (puts.len() - 1, Memory::default());
     memory.write(puts, Vec::new()).unwrap();
+    super::layout::set(&memory, 1);
 
     let store = Shelved::open(memory).unwrap();
     let start = crate::engine::recover(&store, &Rules::default(), LastTick::Replayed).unwrap();

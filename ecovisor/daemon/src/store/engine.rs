@@ -41,13 +41,21 @@ impl Engine {
         }
     }
 
+    /// Whose code a source file is, by its path in the registry; `None` where it is nobody's of them.
+    #[must_use]
+    pub fn whose(file: &str) -> Option<Self> {
+        [(Self::Sled, "/sled-"), (Self::Redb, "/redb-")]
+            .into_iter()
+            .find_map(|(engine, part)| file.contains(part).then_some(engine))
+    }
+
     /// Opens the store in a directory, or makes one there.
     ///
     /// # Errors
     /// [`StoreError::InUse`] where another process has it, [`StoreError::OtherEngine`] where another engine wrote it,
     /// [`StoreError::Newer`] where a newer program did, and whatever else keeps it from being read.
     pub fn open(self, directory: &Path) -> Result<Arc<dyn Store>, StoreError> {
-        Ok(Arc::new(Shelved::open(self.shelf(directory)?)?))
+        Ok(Arc::new(Shelved::open_in(self.shelf(directory)?, directory)?))
     }
 
     /// The bare shelf in a directory, whatever is on it.

@@ -3,12 +3,14 @@
 //! What the engine no longer has is in the blocks, and what the blocks do not have yet is in the engine. A reader looks in
 //! the blocks first: what is moved meanwhile is in the blocks before it leaves the engine.
 
-use super::{Batch, Loaded, Store, StoreError, Stream};
+use super::{Backup, Batch, Copied, Loaded, Store, StoreError, Stream};
 use ecovisor_audit::history::{BlockId, History, HistoryError};
 use ecovisor_audit::{Checkpoint, Entry, Link, Linked, LinkedRecord};
 use ecovisor_core::Tick;
 use ecovisor_units::Millis;
 use std::collections::VecDeque;
+use std::ops::ControlFlow;
+use std::path::Path;
 use std::sync::Arc;
 
 /// Records that are read of the engine at once: 6 MB where there are a thousand apps.
@@ -86,6 +88,16 @@ impl Store for WithHistory {
 
     fn forget_before(&self, tick: Tick) -> Result<(), StoreError> {
         self.store.forget_before(tick)
+    }
+
+    fn backup(
+        &self,
+        to: &Path,
+        said: &mut dyn FnMut(Copied) -> ControlFlow<()>,
+    ) -> Result<Option<Backup>, StoreError> {
+        // The store copies the files of the past after its own: while they are held nothing leaves it for them.
+        let _held = self.history.hold();
+        self.store.backup(to, said)
     }
 
     fn past(&self) -> Option<&History> {

@@ -17,6 +17,12 @@ pub const LENGTH: usize = 21;
 /// A key.
 pub type Key = [u8; LENGTH];
 
+/// Before all keys.
+pub const FIRST: Key = [0; LENGTH];
+
+/// After all keys: no room has this byte.
+pub const LAST: Key = [u8::MAX; LENGTH];
+
 /// A kind of value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Room {

@@ -16,6 +16,7 @@ use std::fs::{DirBuilder, File};
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
+use std::sync::Once;
 
 /// redb's one file in the store's directory.
 pub const FILE: &str = "ledger.redb";
@@ -46,11 +47,9 @@ impl Redb {
         let made = DirBuilder::new().recursive(true).mode(0o700).create(directory);
         made.map_err(|source| StoreError::Disk { doing: "make", source })?;
         let mut builder = Database::builder();
-        builder.set_cache_size(CACHE_BYTES).set_repair_callback(|repair| {
-            tracing::info!(
-                progress = repair.progress(),
-                "the store was not closed in order: redb reads all of it"
-            );
+        let told = Once::new();
+        builder.set_cache_size(CACHE_BYTES).set_repair_callback(move |_| {
+            told.call_once(|| tracing::info!("the store was not closed in order: redb reads all of it"));
         });
         let opened = builder.create(directory.join(FILE));
         let db = opened.map_err(|error| match error {
@@ -121,6 +120,9 @@ fn refused(doing: &'static str) -> impl Fn(::redb::Error) -> StoreError {
     move |error| match error {
         ::redb::Error::Io(source) => StoreError::Disk { doing, source },
         ::redb::Error::Corrupted(why) => StoreError::Engine { engine: Engine::Redb, doing, why },
+        other @ ::redb::Error::UpgradeRequired(_) => {
+            StoreError::Engine { engine: Engine::Redb, doing, why: other.to_string() }
+        }
         other => StoreError::Disk { doing, source: io::Error::other(other) },
     }
 }

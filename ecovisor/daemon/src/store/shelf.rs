@@ -1,11 +1,14 @@
 //! The store over any shelf: numbering, linking, framing and cutting, the same for every engine.
 
 use super::key::{Key, Place, Room};
-use super::{Batch, Loaded, Store, StoreError, Stream};
-use ecovisor_audit::frame::{self, FrameError, Kind};
+use super::upkeep::copy::{self, Copied};
+use super::witness::{self, Said, Witness};
+use super::{Backup, Batch, Loaded, Store, StoreError, Stream, layout};
+use ecovisor_audit::frame::FrameError;
 use ecovisor_audit::{Checkpoint, Link, Linked, LinkedRecord, digest};
 use ecovisor_core::Tick;
-use serde::{Deserialize, Serialize};
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// The most bytes of one part of a value. sled keeps up to 17 neighbours in one page and writes pages beyond 128 KiB
@@ -26,6 +29,20 @@ pub trait Shelf: Send + Sync {
 
     /// The first or the last key from `from` to before `to`.
     fn edge(&self, from: Key, to: Key, edge: Edge) -> Result<Option<Vec<u8>>, StoreError>;
+}
+
+impl<S: Shelf + ?Sized> Shelf for &S {
+    fn write(&self, puts: Vec<(Key, Vec<u8>)>, removed: Vec<Key>) -> Result<(), StoreError> {
+        (**self).write(puts, removed)
+    }
+
+    fn range(&self, from: Key, to: Key) -> Box<dyn Iterator<Item = Pair> + Send + '_> {
+        (**self).range(from, to)
+    }
+
+    fn edge(&self, from: Key, to: Key, edge: Edge) -> Result<Option<Vec<u8>>, StoreError> {
+        (**self).edge(from, to, edge)
+    }
 }
 
 impl Shelf for Box<dyn Shelf> {
@@ -56,6 +73,17 @@ pub enum Edge {
 pub struct Shelved<S> {
     shelf: S,
     tail: Mutex<Tail>,
+    /// Where it is, and who knows where the journal ended there; `None` in memory.
+    home: Option<Home>,
+    /// Held by whoever reads all of the store as it is, and by whoever takes from it: neither sees half of the other.
+    taking: Mutex<()>,
+}
+
+/// A directory of a store.
+#[derive(Debug)]
+struct Home {
+    directory: PathBuf,
+    witness: Witness,
 }
 
 /// The journal's end.
@@ -75,22 +103,28 @@ enum State {
     Stopped,
 }
 
-/// What a store says of itself, so that it is known as one before anything else is read.
-#[derive(Debug, Serialize, Deserialize)]
-struct Mark {
-    /// The layout of the keys.
-    layout: u8,
-}
-
-/// The layout that [`super::key`] describes.
-const LAYOUT: u8 = 1;
-
 impl<S: Shelf> Shelved<S> {
-    /// Opens what is on a shelf; marks an empty one.
+    /// Opens what is on a shelf; marks an empty one, brings an older one to the newest layout.
     pub(super) fn open(shelf: S) -> Result<Self, StoreError> {
-        check_mark(&shelf)?;
+        layout::settle(&shelf)?;
         let tail = find_tail(&shelf)?;
-        Ok(Self { shelf, tail: Mutex::new(tail) })
+        Ok(Self { shelf, tail: Mutex::new(tail), home: None, taking: Mutex::new(()) })
+    }
+
+    /// Opens what is on a shelf in a directory, and asks the witness whether it is all.
+    pub(super) fn open_in(shelf: S, directory: &Path) -> Result<Self, StoreError> {
+        let opened = Self::open(shelf)?;
+        let witness =
+            Witness::open(directory).map_err(|source| StoreError::Disk { doing: "open", source })?;
+        let (seq, link) = opened.head();
+        match witness.said() {
+            Ok(Some(said)) => witness::check(&opened.shelf, Said { seq, link }, said)?,
+            Ok(None) => {}
+            Err(error) => tracing::warn!(%error, "a lost end of the store would not be noticed"),
+        }
+        witness.say(Said { seq, link });
+        let home = Some(Home { directory: directory.to_path_buf(), witness });
+        Ok(Self { home, ..opened })
     }
 
     /// The shelf itself, for tests that damage it or open it again.
@@ -107,27 +141,20 @@ impl<S: Shelf> Shelved<S> {
     fn checkpoint(&self, before: Key) -> Result<Option<Checkpoint>, StoreError> {
         let last = self.shelf.edge(Room::Snapshots.at(0).key(0), before, Edge::Last)?;
         let Some(place) = last.as_deref().and_then(Place::of) else { return Ok(None) };
-        let whole = Wholes::new(&self.shelf, place.key(0), place.key(u32::MAX)).next().transpose()?;
+        let whole = Wholes::of(&self.shelf, place)?;
         whole.map(|(place, bytes)| Checkpoint::decode(&bytes).map_err(|e| damaged(place, e))).transpose()
     }
 }
 
 /// After all places of a room.
-fn end_of(room: Room) -> Key {
+pub(super) fn end_of(room: Room) -> Key {
     Place { room, major: u64::MAX, minor: u64::MAX }.key(u32::MAX)
 }
 
-fn check_mark<S: Shelf>(shelf: &S) -> Result<(), StoreError> {
-    let place = Room::Mark.at(0);
-    let Some(found) = Wholes::new(shelf, place.key(0), place.key(u32::MAX)).next().transpose()? else {
-        let mark = frame::encode(Kind::Mark, &Mark { layout: LAYOUT });
-        return shelf.write(vec![(place.key(0), mark)], Vec::new());
-    };
-    let mark: Mark = frame::decode(Kind::Mark, &found.1).map_err(|e| damaged(place, e))?;
-    match mark.layout {
-        LAYOUT => Ok(()),
-        found => Err(StoreError::Newer { what: place.to_string(), found, known: LAYOUT }),
-    }
+/// Where a shelf's journal ends.
+pub(super) fn find_head<S: Shelf>(shelf: &S) -> Result<Said, StoreError> {
+    let Tail { seq, link, .. } = find_tail(shelf)?;
+    Ok(Said { seq, link })
 }
 
 fn find_tail<S: Shelf>(shelf: &S) -> Result<Tail, StoreError> {
@@ -145,7 +172,7 @@ fn find_tail<S: Shelf>(shelf: &S) -> Result<Tail, StoreError> {
     let Some(place) = last.as_deref().and_then(Place::of) else {
         return Ok(Tail { seq: 0, link: Link::ORIGIN, records, state });
     };
-    let whole = Wholes::new(shelf, place.key(0), place.key(u32::MAX)).next().transpose()?;
+    let whole = Wholes::of(shelf, place)?;
     let (_, bytes) = whole.unwrap_or((place, Vec::new()));
     let checkpoint = Checkpoint::decode(&bytes).map_err(|e| damaged(place, e))?;
     Ok(Tail { seq: checkpoint.seq, link: checkpoint.link, records, state })
@@ -172,7 +199,7 @@ fn find_records_end<S: Shelf>(shelf: &S) -> Result<Link, StoreError> {
     Ok(link)
 }
 
-fn damaged(place: Place, error: FrameError) -> StoreError {
+pub(super) fn damaged(place: Place, error: FrameError) -> StoreError {
     let what = place.to_string();
     match error {
         FrameError::Newer { found, known } => StoreError::Newer { what, found, known },
@@ -181,7 +208,7 @@ fn damaged(place: Place, error: FrameError) -> StoreError {
 }
 
 /// Adds a value in parts.
-fn put(puts: &mut Vec<(Key, Vec<u8>)>, place: Place, value: &[u8]) {
+pub(super) fn put(puts: &mut Vec<(Key, Vec<u8>)>, place: Place, value: &[u8]) {
     puts.extend((0..).zip(value.chunks(PART_BYTES)).map(|(part, bytes)| (place.key(part), bytes.to_vec())));
 }
 
@@ -225,6 +252,9 @@ impl<S: Shelf> Store for Shelved<S> {
         let written = self.shelf.write(puts, Vec::new());
         let state = if written.is_ok() { State::Open } else { State::Stopped };
         *tail = Tail { seq, link, records, state };
+        if let (Ok(()), Some(home)) = (&written, &self.home) {
+            home.witness.say(Said { seq, link });
+        }
         written
     }
 
@@ -268,7 +298,25 @@ impl<S: Shelf> Store for Shelved<S> {
         self.checkpoint(Room::Snapshots.at(tick.0.saturating_add(1)).key(0))
     }
 
+    fn backup(
+        &self,
+        to: &Path,
+        said: &mut dyn FnMut(Copied) -> ControlFlow<()>,
+    ) -> Result<Option<Backup>, StoreError> {
+        let home = self.home.as_ref().ok_or(StoreError::InMemory)?;
+        let _taking = self.taking.lock().unwrap_or_else(PoisonError::into_inner);
+        let (Tail { seq, link, .. }, ticks) = {
+            // No commit is under way while the tail is held.
+            let tail = self.tail();
+            (*tail, self.ticks()?)
+        };
+        let moment = Moment { entries: seq, last_record: ticks.map(|(_, last)| last.0) };
+        let copied = copy::moment(&self.shelf, &home.directory, to, &moment, said)?;
+        Ok(copied.map(|copied| Backup { entries: seq, head: link, copied }))
+    }
+
     fn forget_before(&self, tick: Tick) -> Result<(), StoreError> {
+        let _taking = self.taking.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(kept) = self.snapshot_at_or_before(tick)? else { return Ok(()) };
         let snapshot = Place { room: Room::Snapshots, major: kept.snapshot.site.tick().0, minor: kept.seq };
         let first = [(Room::Journal, Room::Journal.at(kept.seq)), (Room::Snapshots, snapshot)];
@@ -277,6 +325,25 @@ impl<S: Shelf> Store for Shelved<S> {
             self.remove(room.at(0).key(0), kept.key(0))?;
         }
         Ok(())
+    }
+}
+
+/// What there is at one moment: journal, records and snapshots only grow, at their ends.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Moment {
+    entries: u64,
+    last_record: Option<u64>,
+}
+
+impl Moment {
+    /// Whether a key was there then.
+    pub(super) fn has(&self, key: &[u8]) -> bool {
+        Place::of(key).is_none_or(|place| match place.room {
+            Room::Journal => place.major < self.entries,
+            Room::Records => self.last_record.is_some_and(|last| place.major <= last),
+            Room::Snapshots => place.minor <= self.entries,
+            Room::Mark => true,
+        })
     }
 }
 
@@ -299,13 +366,18 @@ impl<S: Shelf> Shelved<S> {
 }
 
 /// Values joined from their parts.
-struct Wholes<'a> {
+pub(super) struct Wholes<'a> {
     pairs: std::iter::Peekable<Box<dyn Iterator<Item = Pair> + Send + 'a>>,
 }
 
 impl<'a> Wholes<'a> {
-    fn new<S: Shelf>(shelf: &'a S, from: Key, to: Key) -> Self {
+    pub(super) fn new<S: Shelf>(shelf: &'a S, from: Key, to: Key) -> Self {
         Self { pairs: shelf.range(from, to).peekable() }
+    }
+
+    /// The value at a place.
+    pub(super) fn of<S: Shelf>(shelf: &'a S, place: Place) -> Result<Option<(Place, Vec<u8>)>, StoreError> {
+        Self::new(shelf, place.key(0), place.key(u32::MAX)).next().transpose()
     }
 }
 

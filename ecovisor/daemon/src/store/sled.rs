@@ -37,12 +37,18 @@ impl Sled {
     /// [`StoreError::InUse`] where another process has it, [`StoreError::Engine`] where the files are not what sled wrote, and
     /// whatever else keeps them from being read.
     pub(super) fn at(directory: &Path) -> Result<Self, StoreError> {
-        let opened = ::sled::Config::new()
+        let config = ::sled::Config::new()
             .path(directory)
             .cache_capacity(CACHE_BYTES)
             // Nothing is written behind our back: what a commit returned for is durable, the rest is not promised.
-            .flush_every_ms(None)
-            .open();
+            .flush_every_ms(None);
+        let opened = match config.open() {
+            // It held its lock when it said so: nobody else has these files.
+            Err(::sled::Error::Corruption { .. }) if drop_snapshots(directory).map_err(disk("mend"))? => {
+                config.open()
+            }
+            opened => opened,
+        };
         let db = opened.map_err(|error| match locked(&error) {
             true => StoreError::InUse(directory.to_path_buf()),
             false => refused("open")(error),
@@ -51,6 +57,22 @@ impl Sled {
         sync_names(directory).map_err(disk("sync"))?;
         Ok(Self { db, barrier })
     }
+}
+
+/// Removes sled's own snapshots of its page table, which only shorten its start; whether there were any. A power cut while it
+/// writes one can leave a torn file under a name that it takes for a whole one, and then it opens nothing. Without them it
+/// reads its whole log, as after any end without order.
+fn drop_snapshots(directory: &Path) -> io::Result<bool> {
+    let mut any = false;
+    for entry in std::fs::read_dir(directory)? {
+        let entry = entry?;
+        if entry.file_name().to_str().is_some_and(|name| name.starts_with("snap.")) {
+            tracing::warn!(file = %entry.path().display(), "sled cannot open the store: removing a snapshot of its page table");
+            std::fs::remove_file(entry.path())?;
+            any = true;
+        }
+    }
+    Ok(any)
 }
 
 /// sled 0.34 has no kind of error for a file that is locked; its message says so.
@@ -63,6 +85,7 @@ fn refused(doing: &'static str) -> impl Fn(::sled::Error) -> StoreError {
         ::sled::Error::Corruption { .. } | ::sled::Error::ReportableBug(_) => {
             StoreError::Engine { engine: Engine::Sled, doing, why: error.to_string() }
         }
+        ::sled::Error::Io(source) => disk(doing)(source),
         other => disk(doing)(other.into()),
     }
 }
