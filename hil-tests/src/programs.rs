@@ -11,7 +11,7 @@ use std::time::SystemTime;
 pub const ENV_BINARIES: &str = "ECOVISOR_BINARIES";
 
 /// How to build what is missing or stale.
-const BUILD: &str = "run `cargo build --workspace --bins`, or `./test`, which does";
+const BUILD: &str = "run `cargo build --workspace --bins --examples`, or `./test`, which does";
 
 /// A program of this repository, by its name.
 ///
@@ -23,7 +23,18 @@ pub fn program(name: &str) -> Result<PathBuf> {
         ensure!(path.is_file(), "{ENV_BINARIES} has no {name}: {} is missing", path.display());
         return Ok(path);
     }
-    let path = profile_directory()?.join(name);
+    fresh(profile_directory()?.join(name))
+}
+
+/// An example that is a library of this repository, by its name: a layer that tests put under a program.
+///
+/// # Errors
+/// As [`program`]; it is always one of these sources, whatever programs it is put under.
+pub fn layer(name: &str) -> Result<PathBuf> {
+    fresh(profile_directory()?.join("examples").join(format!("lib{name}.so")))
+}
+
+fn fresh(path: PathBuf) -> Result<PathBuf> {
     ensure!(path.is_file(), "{} is missing: {BUILD}", path.display());
     if let Some(newer) = newer_source(&path)? {
         anyhow::bail!("{} is older than {}: {BUILD}", path.display(), newer.display());

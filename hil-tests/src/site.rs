@@ -7,6 +7,7 @@ use anyhow::{Context as _, Result, bail};
 use ecovisor_sdk::operator::{Messages, Operator, wire};
 use ecovisor_sdk::{Address, EnergySystem, Error};
 use rustix::process::{Pid, Signal, kill_process};
+use std::ffi::OsString;
 use std::fs::File;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
@@ -22,6 +23,7 @@ const LOG_LINES: usize = 40;
 pub struct Site {
     directory: TempDir,
     daemon: Option<Child>,
+    surroundings: Vec<(&'static str, OsString)>,
 }
 
 /// How a program ended and what it said.
@@ -44,7 +46,7 @@ impl Site {
         let directory = tempfile::Builder::new().prefix("eco-").tempdir()?;
         // Others must be able to reach the sockets that are theirs.
         std::fs::set_permissions(directory.path(), std::fs::Permissions::from_mode(0o755))?;
-        let site = Self { directory, daemon: None };
+        let site = Self { directory, daemon: None, surroundings: Vec::new() };
         site.configure(config)?;
         Ok(site)
     }
@@ -72,6 +74,21 @@ impl Site {
     #[must_use]
     pub fn path(&self, name: &str) -> PathBuf {
         self.directory.path().join(name)
+    }
+
+    /// Environment variables for the daemons that are started from now on, in place of those of before.
+    pub fn surround(&mut self, variables: Vec<(&'static str, OsString)>) {
+        self.surroundings = variables;
+    }
+
+    /// Runs another subcommand of `ecovisord`.
+    ///
+    /// # Errors
+    /// Where it cannot be started, or does not end in time.
+    pub async fn ecovisord(&self, arguments: &[&str]) -> Result<Ended> {
+        let mut command = Command::new(program("ecovisord")?);
+        command.args(arguments).current_dir(self.directory.path());
+        ended(&mut command).await
     }
 
     /// The operator's socket.
@@ -123,7 +140,7 @@ impl Site {
     pub fn spawn(&mut self, more: &[&str]) -> Result<()> {
         let log = File::options().create(true).append(true).open(self.path("daemon.log"))?;
         let mut command = self.command()?;
-        command.args(more).stdout(log.try_clone()?).stderr(log);
+        command.args(more).stdout(log.try_clone()?).stderr(log).envs(self.surroundings.iter().cloned());
         self.daemon = Some(command.spawn().context("cannot start ecovisord")?);
         Ok(())
     }
@@ -149,6 +166,11 @@ impl Site {
     /// Where it does not run.
     pub fn pid(&self) -> Result<u32> {
         self.daemon.as_ref().and_then(Child::id).context("the daemon does not run")
+    }
+
+    /// Whether the daemon runs.
+    pub fn is_running(&mut self) -> bool {
+        self.daemon.as_mut().is_some_and(|daemon| matches!(daemon.try_wait(), Ok(None)))
     }
 
     /// Sends the daemon a signal.

@@ -1,60 +1,67 @@
-//! A daemon that is killed at any moment goes on where its journal ended. `ECOVISOR_KILLS` asks for more kills than the
-//! few of every run.
+//! A daemon that is killed at any moment goes on where its journal ended. `ECOVISOR_KILLS` asks for more kills per engine than
+//! the few of every run.
 
 use crate::configs::NOON;
+use crate::outage::{Sent, asked, commands, config, goes_on, some_time};
+use ecovisor_hil_tests::balance;
 use ecovisor_hil_tests::site::{Site, next};
-use ecovisor_hil_tests::{balance, wait};
+use ecovisor_powercut::Dice;
 use ecovisor_sdk::operator::wire;
 
-/// Kills in every run.
-const KILLS: u64 = 5;
+/// Kills per engine in every run.
+const KILLS: u64 = 10;
 
-fn kills() -> u64 {
-    let asked = std::env::var_os("ECOVISOR_KILLS");
-    asked.map_or(KILLS, |kills| {
-        kills.to_str().and_then(|kills| kills.parse().ok()).expect("a number of kills")
-    })
-}
+/// Kills between two looks at the whole store.
+const LOOK_EVERY: u64 = 10;
 
 async fn batch(site: &Site) -> wire::App {
     let operator = site.operator().await.unwrap();
     operator.show_app(wire::ShowAppRequest { app: "batch".into() }).await.unwrap()
 }
 
-async fn share_of_batch(site: &Site) -> wire::AppShare {
-    batch(site).await.spec.unwrap().share.unwrap()
+/// Commands are sent without a pause; the kill comes after any time, whatever is under way.
+async fn killed_at_any_moment_it_goes_on(engine: &str) {
+    let mut site = Site::start(&config(engine)).await.unwrap();
+    assert_eq!(site.stop().await.unwrap(), Some(0));
+    let base = commands(&site).await;
+    let (mut sent, mut dice, mut seen) = (Sent::default(), Dice(5), 0);
+    for kill in 1..=asked("ECOVISOR_KILLS", KILLS) {
+        site.run(&[]).await.unwrap();
+        sent.holds(&site).await.unwrap_or_else(|lost| panic!("kill {kill}: {lost}"));
+        let mut ticks = site.ticks().await.unwrap();
+        let first = next(&mut ticks).await.unwrap();
+        assert!(first.tick > seen, "kill {kill}: tick {} was settled once already", first.tick);
+        balance::check(&first).unwrap();
+        sent.send_for(&site, some_time(&mut dice, 150)).await;
+        seen = first.tick;
+        site.kill().await.unwrap();
+        if kill % LOOK_EVERY == 0 {
+            sent.kept(&site, base).await.unwrap_or_else(|lost| panic!("kill {kill}: {lost}"));
+        }
+    }
+    println!("{engine}: {} of {} commands were acknowledged, none is lost", sent.acknowledged, sent.tried);
+    assert!(sent.acknowledged > KILLS, "the kills hit a busy daemon: {sent:?}");
+    goes_on(&mut site, &sent, base).await;
 }
 
 #[tokio::test]
-async fn killed_at_any_moment_it_goes_on_where_its_journal_ended() {
+async fn killed_at_any_moment_it_goes_on_from_sled() {
+    killed_at_any_moment_it_goes_on("sled").await;
+}
+
+#[tokio::test]
+async fn killed_at_any_moment_it_goes_on_from_redb() {
+    killed_at_any_moment_it_goes_on("redb").await;
+}
+
+/// What the operator exports and checks by himself after kills.
+#[tokio::test]
+async fn a_killed_site_exports_every_tick_once() {
     let mut site = Site::start(NOON).await.unwrap();
-    let mut seen: Option<wire::SiteTick> = None;
-    for kill in 0..kills() {
-        let mut ticks = site.ticks().await.unwrap();
-        let first = next(&mut ticks).await.unwrap();
-        if let Some(seen) = &seen {
-            assert!(first.tick > seen.tick, "tick {} was settled once already", first.tick);
-        }
-        let mut last = first;
-        for _ in 0..kill % 4 {
-            let tick = next(&mut ticks).await.unwrap();
-            balance::check(&tick).unwrap();
-            balance::check_batteries(&last, &tick).unwrap();
-            last = tick;
-        }
-        // Nothing is waited for between the answer and the kill.
-        let grid_limit_mw = 50_000 + kill;
-        let share = Some(wire::AppShare { grid_limit_mw, ..share_of_batch(&site).await });
-        let request = wire::ChangeShareRequest { app: "batch".into(), share, dry_run: false };
-        site.operator().await.unwrap().change_share(request).await.unwrap();
+    for _ in 0..3 {
+        next(&mut site.ticks().await.unwrap()).await.unwrap();
         site.kill().await.unwrap();
         site.run(&[]).await.unwrap();
-        wait::until("the acknowledged share holds", async || {
-            (share_of_batch(&site).await.grid_limit_mw == grid_limit_mw).then_some(())
-        })
-        .await
-        .unwrap();
-        seen = Some(last);
     }
     let verified = site.ecoctl(&["ledger", "verify"]).await.unwrap();
     assert_eq!(verified.code, Some(0), "{}{}", verified.stdout, verified.stderr);

@@ -7,7 +7,9 @@ mod caps;
 mod configs;
 mod configuration;
 mod crash;
+mod damage;
 mod demo;
+mod disk;
 mod ending;
 mod faults;
 mod gap;
@@ -15,9 +17,12 @@ mod identity;
 mod lockstep;
 mod metrics;
 mod operator;
+mod outage;
+mod powercut;
 mod python;
 mod shortage;
 mod simulate;
+mod store;
 mod tls;
 
 /// Says by name why a test is skipped; `./test` counts it as such.
