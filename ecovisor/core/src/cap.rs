@@ -93,12 +93,20 @@ impl Container {
 /// Lowers `wishes` pro rata so that they sum to at most `supply`; leaves them where they do already.
 #[must_use]
 pub fn fit(wishes: &[Power], supply: Power) -> Vec<Power> {
+    let mut caps = Vec::with_capacity(wishes.len());
+    fit_into(wishes, supply, &mut caps);
+    caps
+}
+
+/// [`fit`] at the end of `caps`.
+pub(crate) fn fit_into(wishes: &[Power], supply: Power, caps: &mut Vec<Power>) {
     let wide = wishes.iter().map(|w| u128::from(w.get()));
     if wide.clone().sum::<u128>() <= u128::from(supply.get()) {
-        return wishes.to_vec();
+        caps.extend(wishes);
+        return;
     }
     let narrow = |part: u128| Power::new(u64::try_from(part).expect("a part of a power is a power"));
-    split(u128::from(supply.get()), wide).map(narrow).collect()
+    caps.extend(split(u128::from(supply.get()), wide).map(narrow));
 }
 
 #[cfg(test)]

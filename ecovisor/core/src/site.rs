@@ -6,6 +6,7 @@
 
 mod admission;
 mod coming;
+mod desk;
 mod old;
 mod readings;
 mod rules;
@@ -20,9 +21,10 @@ use crate::command::{Accepted, Command, Refusal};
 use crate::event::Event;
 use crate::freshness::{Held, Memory, Meter, Quality, Reading};
 use crate::ledger::{Account, Broken, Flows, SiteFlows};
-use crate::settle::{Metered, Settled, settle};
+use crate::settle::{Metered, settle_into};
 use crate::share::Share;
 use alloc::vec::Vec;
+use desk::{Desk, OnDesk};
 use ecovisor_units::{CarbonIntensity, Energy, EnergySum, Millis, Power};
 use serde::{Deserialize, Serialize};
 
@@ -216,6 +218,8 @@ pub struct Site {
     level: Memory<Energy>,
     intensity: Memory<CarbonIntensity>,
     last_span: Millis,
+    #[serde(skip)]
+    desk: OnDesk,
 }
 
 impl Site {
@@ -240,6 +244,7 @@ impl Site {
             solar: Memory::default(),
             level: Memory::default(),
             intensity: Memory::default(),
+            desk: OnDesk::default(),
         })
     }
 
@@ -286,72 +291,68 @@ impl Site {
     /// # Errors
     /// [`Broken`] where an invariant does not hold: a bug. The state is of no use then.
     pub fn step(&mut self, inputs: &Inputs) -> Result<Outcome, Broken> {
-        let gap = self.is_gap(inputs.span);
-        let mut events = Vec::new();
-        if gap {
-            events.push(Event::Gap(inputs.span));
-            self.end_leases_of_gap(inputs.span, &mut events);
-        }
-        let solar_before = self.solar.quality;
-        let believed = self.believe(inputs, gap, &mut events);
-        let (loads, containers) = self.loads(inputs, gap);
-        let terms = self.terms(inputs.span, &loads, &believed);
-        let site = self.site_terms(inputs.span, inputs.grid_lost, &believed);
-        let mut settled = settle(&site, &terms, &mut self.accounts, &mut self.deficit)?;
-        self.divide_buffer(&settled.site);
-        let estimated = self.estimated(&containers, solar_before);
-        self.note(&settled, site.intensity, &mut events);
-        let tick = self.tick;
-        self.tick = tick.next();
-        self.now = self.now.saturating_add(inputs.span);
-        self.last_span = inputs.span;
-        self.turn(&mut settled, &mut events);
-        self.check_balances(&settled.site)?;
-        let ahead = self.coming(inputs.grid_lost, site.intensity, site.solar, &mut events);
-        let settled_apps = terms.iter().map(|terms| terms.app);
-        Ok(Outcome {
-            tick,
-            span: inputs.span,
-            wall: inputs.wall,
-            gap,
-            apps: self.app_outcomes(settled_apps, &settled, &estimated, &ahead.apps),
-            site: settled.site,
-            metered: site.metered,
-            solar: site.solar,
-            intensity: site.intensity,
-            containers,
-            orders: ahead.orders,
-            events,
-        })
+        let mut outcome = Outcome::default();
+        self.step_into(inputs, &mut outcome)?;
+        Ok(outcome)
     }
 
-    /// [`Site::step`] into an outcome of the caller's.
+    /// [`Site::step`] into an outcome of the caller's, which is overwritten: whoever goes through many ticks spares an
+    /// allocation for each list in each of them.
     ///
     /// # Errors
-    /// As [`Site::step`].
+    /// As [`Site::step`]. The outcome is of no use then either.
     pub fn step_into(&mut self, inputs: &Inputs, outcome: &mut Outcome) -> Result<(), Broken> {
-        *outcome = self.step(inputs)?;
+        let mut desk = self.desk.take();
+        let stepped = self.step_at(&mut desk, inputs, outcome);
+        self.desk.put(desk);
+        stepped
+    }
+
+    fn step_at(&mut self, desk: &mut Desk, inputs: &Inputs, out: &mut Outcome) -> Result<(), Broken> {
+        let gap = self.is_gap(inputs.span);
+        out.events.clear();
+        if gap {
+            out.events.push(Event::Gap(inputs.span));
+            self.end_leases_of_gap(inputs.span, &mut out.events);
+        }
+        desk.stand(&self.setup);
+        let solar_before = self.solar.quality;
+        let believed = self.believe(inputs, gap, &mut out.events);
+        self.loads(inputs, gap, desk, &mut out.containers);
+        self.terms(inputs.span, &believed, desk);
+        let site = self.site_terms(inputs.span, inputs.grid_lost, &believed);
+        let Desk { settling, settled, terms, .. } = desk;
+        settle_into(&site, terms, &mut self.accounts, &mut self.deficit, settling, settled)?;
+        self.divide_buffer(desk);
+        self.estimated(&out.containers, solar_before, &mut desk.estimated);
+        self.note(&desk.settled, desk.standing().house, site.intensity, &mut out.events);
+        (out.tick, out.span, out.wall, out.gap) = (self.tick, inputs.span, inputs.wall, gap);
+        self.tick = self.tick.next();
+        self.now = self.now.saturating_add(inputs.span);
+        self.last_span = inputs.span;
+        if self.staged.is_some() {
+            desk.forget_standing();
+        }
+        self.turn(&mut desk.settled, &mut out.events);
+        desk.stand(&self.setup);
+        self.check_balances(&desk.settled.site)?;
+        out.apps.clear();
+        out.apps.extend(self.app_outcomes(desk));
+        self.coming(inputs.grid_lost, site.intensity, site.solar, desk, out);
+        (out.site, out.metered) = (desk.settled.site, site.metered);
+        (out.solar, out.intensity) = (site.solar, site.intensity);
         Ok(())
     }
 
-    /// What each app that was settled came to; one that has ended since has nothing any more.
-    fn app_outcomes(
-        &self,
-        apps: impl Iterator<Item = AppId>,
-        settled: &Settled,
-        estimated: &[bool],
-        ahead: &[coming::Ahead],
-    ) -> Vec<AppOutcome> {
-        apps.zip(&settled.flows)
-            .zip(estimated)
-            .map(|((app, flows), &estimated)| {
-                let place = self.setup.place(app);
-                let ahead = place.map(|i| ahead[i]).unwrap_or_default();
-                let account = place.map(|i| self.accounts[i]).unwrap_or_default();
-                let (supply, coming_solar) = (ahead.supply, ahead.solar);
-                AppOutcome { app, flows: *flows, account, estimated, supply, coming_solar }
-            })
-            .collect()
+    /// What each app that was settled came to; one that has ended since has nothing any more. What lies ahead is not
+    /// known yet.
+    fn app_outcomes(&self, desk: &Desk) -> impl Iterator<Item = AppOutcome> {
+        desk.terms.iter().zip(&desk.settled.flows).zip(&desk.estimated).map(|((terms, flows), &estimated)| {
+            let app = terms.app;
+            let account = self.setup.place(app).map(|i| self.accounts[i]).unwrap_or_default();
+            let (supply, coming_solar) = (Power::ZERO, Power::ZERO);
+            AppOutcome { app, flows: *flows, account, estimated, supply, coming_solar }
+        })
     }
 
     /// What lies between ticks must be whole: the parts of the buffer make the buffer, and debts are loans.

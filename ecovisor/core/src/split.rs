@@ -117,7 +117,7 @@ impl Boundaries {
 
     /// The part of whoever comes next.
     #[inline]
-    fn next(&mut self, weight: u128) -> u128 {
+    pub(crate) fn next(&mut self, weight: u128) -> u128 {
         match self {
             Self::Nothing => 0,
             Self::All => weight,

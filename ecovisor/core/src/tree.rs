@@ -319,7 +319,7 @@ impl Tree {
     }
 
     /// Whether every app hangs on the site.
-    fn is_flat(&self) -> bool {
+    pub(crate) fn is_flat(&self) -> bool {
         self.groups.is_empty() && self.taken.iter().all(|taken| taken.below.is_none())
     }
 

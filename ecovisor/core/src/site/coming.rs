@@ -1,24 +1,17 @@
 //! The coming tick: what each app may draw, the caps that follow, and what hardware is to do.
 
 use super::readings::Believed;
-use super::{BatteryOrder, CapOrder, Orders, Site};
+use super::{BatteryOrder, CapOrder, Desk, Outcome, Site};
 use crate::app::{App, AppId, Shortfall};
-use crate::cap::{Container, fit};
+use crate::cap::fit_into;
 use crate::event::Event;
 use crate::freshness::Quality;
-use crate::settle::{Metered, Settled, SiteTerms, SolarRule, Terms, settle};
+use crate::settle::{Metered, SiteTerms, SolarRule, Terms, settle_into};
 use alloc::vec::Vec;
 use ecovisor_units::{CarbonIntensity, Energy, EnergySum, Millis, Power};
 
-/// What is ahead of the whole site.
-pub(super) struct Coming {
-    /// Of each app, in the order of apps.
-    pub(super) apps: Vec<Ahead>,
-    pub(super) orders: Orders,
-}
-
 /// What is ahead of one app.
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Ahead {
     /// What it may draw.
     pub(super) supply: Power,
@@ -33,10 +26,11 @@ impl Site {
         grid_lost: bool,
         intensity: CarbonIntensity,
         solar: Energy,
-        events: &mut Vec<Event>,
-    ) -> Coming {
-        let tick = self.setup.rules.tick;
-        let solar = solar.mean_power(self.last_span).over(tick);
+        desk: &mut Desk,
+        out: &mut Outcome,
+    ) {
+        let (tick, last_span) = (self.setup.rules.tick, self.last_span);
+        let solar = solar.mean_power(last_span).over(tick);
         let believed = Believed {
             solar,
             intensity,
@@ -44,21 +38,25 @@ impl Site {
             battery_gives: self.level.quality != Quality::Assumed,
             battery_takes: true,
         };
-        let loads: Vec<Energy> =
-            self.past.iter().map(|past| past.load.mean_power(self.last_span).over(tick)).collect();
-        let terms = self.terms(tick, &loads, &believed);
+        desk.loads.clear();
+        desk.loads.extend(self.past.iter().map(|past| past.load.mean_power(last_span).over(tick)));
+        self.terms(tick, &believed, desk);
         let site = self.site_terms(tick, grid_lost, &believed);
         let ahead = |(i, terms): (usize, &Terms)| Ahead {
             supply: self.supply(i, terms, &site).mean_power(tick),
             solar: terms.solar.mean_power(tick),
         };
-        let apps: Vec<Ahead> = terms.iter().enumerate().map(ahead).collect();
-        let (mut accounts, mut deficit) = (self.accounts.clone(), self.deficit);
-        let settled = settle(&site, &terms, &mut accounts, &mut deficit).ok();
-        let (battery, solar_limit) =
-            settled.map_or((BatteryOrder::Rest, None), |ahead| self.hardware(&ahead, solar, tick));
-        let caps = self.caps(&apps, events);
-        Coming { apps, orders: Orders { battery, solar_limit, caps, lease: self.order_lease() } }
+        desk.apps_ahead.clear();
+        desk.apps_ahead.extend(desk.terms.iter().enumerate().map(ahead));
+        (out.orders.battery, out.orders.solar_limit) = self.hardware(&site, desk, tick);
+        self.caps(desk, &mut out.orders.caps, &mut out.events);
+        out.orders.lease = self.order_lease();
+        for app in &mut out.apps {
+            if let Some(place) = self.setup.place(app.app) {
+                let Ahead { supply, solar } = desk.apps_ahead[place];
+                (app.supply, app.coming_solar) = (supply, solar);
+            }
+        }
     }
 
     /// An app's solar, what its battery may give, and its grid limit as far as carbon allows.
@@ -77,9 +75,14 @@ impl Site {
         terms.solar.saturating_add(battery).saturating_add(grid_limit.min(terms.carbon_limit))
     }
 
-    /// Only the net of all virtual flows is ordered from the real battery; the inverter is ordered down by what nobody
-    /// would have a use for.
-    fn hardware(&self, ahead: &Settled, solar: Energy, tick: Millis) -> (BatteryOrder, Option<Power>) {
+    /// Settles the tick ahead, and orders from the real battery only the net of all virtual flows; the inverter is ordered
+    /// down by what nobody would have a use for.
+    fn hardware(&self, site: &SiteTerms, desk: &mut Desk, tick: Millis) -> (BatteryOrder, Option<Power>) {
+        let Desk { terms, accounts_ahead: accounts, settling, settled_ahead: ahead, .. } = desk;
+        accounts.clone_from(&self.accounts);
+        if settle_into(site, terms, accounts, &mut self.deficit.clone(), settling, ahead).is_err() {
+            return (BatteryOrder::Rest, None);
+        }
         let mean = |energy: EnergySum| energy.narrow_saturating().mean_power(tick);
         let (input, output) = (mean(ahead.site.battery_in_booked), mean(ahead.site.battery_out_booked));
         let most = self.setup.rules.battery;
@@ -94,23 +97,22 @@ impl Site {
             SolarRule::Live { curtailable: true } => ahead.flows.iter().map(|f| f.curtailed).sum(),
             SolarRule::Buffered => ahead.flows.iter().map(|f| f.kept).sum(),
         };
-        let limit = mean(solar.wide().less(unused));
+        let limit = mean(site.solar.wide().less(unused));
         (battery, (!unused.is_zero()).then_some(limit))
     }
 
     /// Lowers the caps of each app's containers to its supply, restores them when supply is back.
-    fn caps(&mut self, apps: &[Ahead], events: &mut Vec<Event>) -> Vec<CapOrder> {
-        let placed = |(at, container): (usize, &Container)| Some((self.setup.place(container.app)?, at));
-        let mut by_app: Vec<(usize, usize)> =
-            self.setup.containers.iter().enumerate().filter_map(placed).collect();
-        by_app.sort_unstable();
-        let mut orders = Vec::with_capacity(by_app.len());
+    fn caps(&mut self, desk: &mut Desk, orders: &mut Vec<CapOrder>, events: &mut Vec<Event>) {
+        orders.clear();
+        let Desk { wishes, caps, apps_ahead, standing, .. } = desk;
+        let by_app = standing.as_ref().map_or(&[][..], |standing| &standing.by_app);
         for own in by_app.chunk_by(|(one, _), (other, _)| one == other) {
             let place = own[0].0;
             let app = &self.setup.apps[place];
-            let wishes: Vec<Power> = own.iter().map(|&(_, at)| self.setup.containers[at].wish()).collect();
-            let (caps, frozen) = caps_of(app, &wishes, apps[place].supply);
-            for ((&(_, at), wish), cap) in own.iter().zip(wishes).zip(caps) {
+            wishes.clear();
+            wishes.extend(own.iter().map(|&(_, at)| self.setup.containers[at].wish()));
+            let frozen = caps_of(app, wishes, apps_ahead[place].supply, caps);
+            for ((&(_, at), &wish), &cap) in own.iter().zip(&*wishes).zip(&*caps) {
                 let (container, past) = (&self.setup.containers[at], &mut self.container_past[at]);
                 let lowered = cap < wish;
                 match (past.lowered, lowered) {
@@ -123,7 +125,6 @@ impl Site {
                 orders.push(CapOrder { container: container.id, app: app.id, cap: order, frozen });
             }
         }
-        orders
     }
 
     /// Never past the shortest lease behind the orders for battery and inverter.
@@ -138,15 +139,18 @@ impl Site {
     }
 }
 
-/// What an app's containers may draw within `supply`, and whether they stand still. The operator's own containers keep
-/// the caps they were given: what `house` is left with is no reservation that could bind them.
-fn caps_of(app: &App, wishes: &[Power], supply: Power) -> (Vec<Power>, bool) {
-    if app.id == AppId::HOUSE {
-        return (wishes.to_vec(), false);
+/// What an app's containers may draw within `supply`, into `caps`, and whether they stand still. The operator's own
+/// containers keep the caps they were given: what `house` is left with is no reservation that could bind them.
+fn caps_of(app: &App, wishes: &[Power], supply: Power, caps: &mut Vec<Power>) -> bool {
+    let (bound, frozen) = match (app.id, supply.is_zero(), app.policy.shortfall) {
+        (AppId::HOUSE, _, _) | (_, true, Shortfall::Notify) => (false, false),
+        (_, true, Shortfall::Freeze) => (true, true),
+        (_, true, Shortfall::Throttle) | (_, false, _) => (true, false),
+    };
+    caps.clear();
+    match bound {
+        true => fit_into(wishes, supply, caps),
+        false => caps.extend(wishes),
     }
-    match (supply.is_zero(), app.policy.shortfall) {
-        (true, Shortfall::Notify) => (wishes.to_vec(), false),
-        (true, Shortfall::Freeze) => (fit(wishes, supply), true),
-        (true, Shortfall::Throttle) | (false, _) => (fit(wishes, supply), false),
-    }
+    frozen
 }

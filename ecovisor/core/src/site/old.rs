@@ -1,5 +1,6 @@
 //! The state as earlier versions stored it. What they stored is read here and goes on as what this version stores.
 
+use super::desk::OnDesk;
 use super::setup::{Setup, Stored};
 use super::{ContainerPast, Past, Rules, Site, Tick};
 use crate::app::{App, AppId};
@@ -73,6 +74,7 @@ impl TryFrom<SiteOfVersion1> for Site {
             level,
             intensity,
             last_span,
+            desk: OnDesk::default(),
         })
     }
 }

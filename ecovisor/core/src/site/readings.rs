@@ -1,6 +1,6 @@
 //! What a tick's readings amount to: believed, held or assumed, for the site and for each container.
 
-use super::{ContainerEnergy, ContainerUse, Inputs, Rules, Site};
+use super::{ContainerEnergy, ContainerUse, Desk, Inputs, Rules, Site};
 use crate::event::Event;
 use crate::freshness::{Held, Meter, Quality, READING_MAX, Reading};
 use crate::settle::{Metered, SolarRule};
@@ -113,18 +113,24 @@ impl Site {
         }
     }
 
-    /// What each app's containers used, in the order of apps, and each container's part. Readings of containers that
-    /// the site does not have are nobody's; where one is there twice the first counts.
-    pub(super) fn loads(&mut self, inputs: &Inputs, gap: bool) -> (Vec<Energy>, Vec<ContainerEnergy>) {
-        let mut loads = alloc::vec![Energy::ZERO; self.setup.apps.len()];
-        let mut containers = Vec::with_capacity(self.setup.containers.len());
-        let mut given: Vec<&ContainerUse> = inputs.containers.iter().collect();
-        given.sort_by_key(|used| used.container);
-        given.dedup_by_key(|used| used.container);
+    /// What each app's containers used, onto the desk in the order of apps, and each container's part. Readings of
+    /// containers that the site does not have are nobody's; where one is there twice the first counts.
+    pub(super) fn loads(
+        &mut self,
+        inputs: &Inputs,
+        gap: bool,
+        desk: &mut Desk,
+        containers: &mut Vec<ContainerEnergy>,
+    ) {
+        desk.loads.clear();
+        desk.loads.resize(self.setup.apps.len(), Energy::ZERO);
+        containers.clear();
+        let mut given = in_order(&inputs.containers, &mut desk.sorted).iter().peekable();
         let look = Look { rules: &self.setup.rules, span: inputs.span, gap };
         for (container, past) in self.setup.containers.iter().zip(&mut self.container_past) {
-            let reading = given.binary_search_by_key(&container.id, |used| used.container).ok();
-            let fresh = look.energy(reading.and_then(|at| given[at].used), READING_MAX);
+            while given.next_if(|used| used.container < container.id).is_some() {}
+            let reading = given.next_if(|used| used.container == container.id);
+            let fresh = look.energy(reading.and_then(|used| used.used), READING_MAX);
             let fresh = fresh.map(|energy| Held { energy, span: inputs.span });
             let energy = match past.memory.settle(fresh, look.hold_ticks()) {
                 Some(held) => held.over(inputs.span),
@@ -132,29 +138,44 @@ impl Site {
                 None if gap => Energy::ZERO,
                 None => past.cap.over(inputs.span).min(READING_MAX),
             };
-            if let Some(load) = self.setup.place(container.app).map(|place| &mut loads[place]) {
+            if let Some(load) = self.setup.place(container.app).map(|place| &mut desk.loads[place]) {
                 *load = load.saturating_add(energy).min(READING_MAX);
             }
             let (container, app, quality) = (container.id, container.app, past.memory.quality);
             containers.push(ContainerEnergy { container, app, energy, quality });
         }
-        (loads, containers)
     }
 
     /// Whether any figure of an app rests on a held or assumed reading: one of the site's, or of its own containers.
     /// Buffered solar was read one tick ago (`solar_before`).
-    pub(super) fn estimated(&self, containers: &[ContainerEnergy], solar_before: Quality) -> Vec<bool> {
+    pub(super) fn estimated(
+        &self,
+        containers: &[ContainerEnergy],
+        solar_before: Quality,
+        estimated: &mut Vec<bool>,
+    ) {
         let rules = &self.setup.rules;
         let meters = [Meter::Solar, Meter::BatteryLevel, Meter::Intensity];
         let now = meters.into_iter().any(|meter| rules.needs(meter) && self.quality(meter) != Quality::Live);
         let spent = rules.solar_rule == SolarRule::Buffered && solar_before != Quality::Live;
         let site = now || (spent && rules.needs(Meter::Solar));
-        let mut estimated = alloc::vec![site; self.setup.apps.len()];
+        estimated.clear();
+        estimated.resize(self.setup.apps.len(), site);
         for container in containers.iter().filter(|c| c.quality != Quality::Live) {
             if let Some(place) = self.setup.place(container.app) {
                 estimated[place] = true;
             }
         }
-        estimated
     }
+}
+
+/// Readings by container, each container's first one before others of it; they usually come so.
+fn in_order<'a>(given: &'a [ContainerUse], sorted: &'a mut Vec<ContainerUse>) -> &'a [ContainerUse] {
+    if given.is_sorted_by_key(|used| used.container) {
+        return given;
+    }
+    sorted.clear();
+    sorted.extend(given);
+    sorted.sort_by_key(|used| used.container);
+    sorted
 }

@@ -1,13 +1,11 @@
 //! What a tick is settled under: powers become energies of its span, and what is known decides what a battery may do.
 
 use super::readings::Believed;
-use super::{Rules, Setup, Site};
+use super::{Desk, Rules, Setup, Site};
 use crate::app::{App, AppId, Life};
 use crate::battery::bounded;
-use crate::ledger::SiteFlows;
 use crate::settle::{SiteTerms, SolarRule, Terms};
 use crate::share::Share;
-use alloc::vec::Vec;
 use ecovisor_units::{CarbonIntensity, Energy, Millis, Power};
 
 impl Rules {
@@ -40,39 +38,30 @@ impl Site {
         }
     }
 
-    pub(super) fn terms(&self, span: Millis, loads: &[Energy], believed: &Believed) -> Vec<Terms> {
-        let rules = &self.setup.rules;
-        let house = self.setup.house_share();
-        let (weights, house_weight) = self.setup.tree.flat_weights(rules.house_weight);
-        let (live, house_live) = self.setup.tree.solar_parts(believed.solar, rules.house_weight);
-        let mut terms = Vec::with_capacity(self.setup.apps.len());
-        for (i, app) in self.setup.apps.iter().enumerate() {
-            let share = self.setup.share_in_force(app, house);
-            let settings = &app.settings;
-            let solar = match rules.solar_rule {
-                SolarRule::Buffered => self.accounts[i].buffered,
-                SolarRule::Live { .. } => live.get(i).map_or(house_live, |(_, part)| *part),
-            };
-            let charge_limit = match (app.life, believed.battery_takes) {
-                (Life::Active, true) => share.battery.charge_limit,
-                (Life::Draining, _) | (_, false) => Power::ZERO,
-            };
-            terms.push(Terms {
-                app: app.id,
-                solar,
-                load: loads[i],
-                weight: weights.get(i).map_or(house_weight, |(_, weight)| *weight),
-                capacity: share.battery.capacity,
-                floor: share.battery.floor,
-                charge_limit: charge_limit.over(span),
-                discharge_limit: share.battery.discharge_limit.min(settings.max_discharge.value).over(span),
-                charge: settings.charge_rate.value.min(charge_limit).over(span),
-                grid_limit: share.grid_limit.over(span),
-                carbon_limit: self.carbon_limit(i, span, believed.intensity),
-                battery_gives: believed.battery_gives,
-            });
+    /// What each app is settled under, with the loads that lie on the desk.
+    pub(super) fn terms(&self, span: Millis, believed: &Believed, desk: &mut Desk) {
+        if let SolarRule::Live { .. } = self.setup.rules.solar_rule {
+            desk.divide_solar(&self.setup, believed.solar);
         }
-        terms
+        let Desk { terms, loads, solar, standing, .. } = desk;
+        let standing = standing.as_ref().expect("a step begins by standing at its desk");
+        terms.clear();
+        terms.extend(self.setup.apps.iter().enumerate().map(|(i, app)| {
+            let solar = match self.setup.rules.solar_rule {
+                SolarRule::Buffered => self.accounts[i].buffered,
+                SolarRule::Live { .. } => solar[i],
+            };
+            let share = self.setup.share_in_force(app, standing.house);
+            let carbon_limit = self.carbon_limit(i, span, believed.intensity);
+            let weight = standing.weights[i];
+            terms_of(
+                app,
+                share,
+                span,
+                believed,
+                Terms { solar, load: loads[i], weight, carbon_limit, ..Terms::default() },
+            )
+        }));
     }
 
     /// The most grid energy in `span` that an app's carbon rate and budget allow.
@@ -85,14 +74,33 @@ impl Site {
     }
 
     /// The new buffer is divided by the weights in force: these parts are the apps' solar of the coming tick.
-    pub(super) fn divide_buffer(&mut self, site: &SiteFlows) {
+    pub(super) fn divide_buffer(&mut self, desk: &mut Desk) {
         if self.setup.rules.solar_rule != SolarRule::Buffered {
             return;
         }
-        let (parts, house) =
-            self.setup.tree.solar_parts(bounded(site.buffer.get()), self.setup.rules.house_weight);
-        for (i, account) in self.accounts.iter_mut().enumerate() {
-            account.buffered = parts.get(i).map_or(house, |(_, part)| *part);
+        desk.divide_solar(&self.setup, bounded(desk.settled.site.buffer.get()));
+        for (account, &part) in self.accounts.iter_mut().zip(&desk.solar) {
+            account.buffered = part;
         }
+    }
+}
+
+/// Completes terms with what follows from an app's share and settings: powers become energies of `span`.
+fn terms_of(app: &App, share: Share, span: Millis, believed: &Believed, terms: Terms) -> Terms {
+    let settings = &app.settings;
+    let charge_limit = match (app.life, believed.battery_takes) {
+        (Life::Active, true) => share.battery.charge_limit,
+        (Life::Draining, _) | (_, false) => Power::ZERO,
+    };
+    Terms {
+        app: app.id,
+        capacity: share.battery.capacity,
+        floor: share.battery.floor,
+        charge_limit: charge_limit.over(span),
+        discharge_limit: share.battery.discharge_limit.min(settings.max_discharge.value).over(span),
+        charge: settings.charge_rate.value.min(charge_limit).over(span),
+        grid_limit: share.grid_limit.over(span),
+        battery_gives: believed.battery_gives,
+        ..terms
     }
 }

@@ -7,14 +7,20 @@ use crate::event::{Event, Setting};
 use crate::freshness::Memory;
 use crate::ledger::{Account, Flows};
 use crate::settle::{Settled, SolarRule};
-use crate::share::BatteryShare;
+use crate::share::{BatteryShare, Share};
 use alloc::vec::Vec;
 use ecovisor_units::{Carbon, CarbonIntensity, Energy, EnergySum, Millis, Power};
 
 impl Site {
     /// Notes what the tick, which began at the site's present time, did to each app, and tells what changed.
-    pub(super) fn note(&mut self, settled: &Settled, intensity: CarbonIntensity, events: &mut Vec<Event>) {
-        let (began, house_share) = (self.now, self.setup.house_share());
+    pub(super) fn note(
+        &mut self,
+        settled: &Settled,
+        house_share: Share,
+        intensity: CarbonIntensity,
+        events: &mut Vec<Event>,
+    ) {
+        let began = self.now;
         for (i, flows) in settled.flows.iter().enumerate() {
             let (app, past, account) = (&self.setup.apps[i], &mut self.past[i], &self.accounts[i]);
             past.load = flows.load;
