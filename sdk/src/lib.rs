@@ -79,6 +79,6 @@ pub use system::{Battery, Clock, Freshness, FreshnessSet, Life, Quality, Solar, 
 pub use tick::{ComingTick, RefusedSetting, Tick};
 pub use usage::{
     ByContainer, ContainerUsage, Forecast, ForecastErrors, ForecastQuery, Quantiles, Series, UsageBucket,
-    UsageQuery,
+    UsageLevel, UsageQuery,
 };
 pub use watch::{Events, Notice, Ticks};

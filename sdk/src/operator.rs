@@ -117,6 +117,8 @@ calls! {
     list_devices(ListDevicesRequest) -> ListDevicesReply;
     /// The daemon replays its own ledger.
     verify_ledger(VerifyLedgerRequest) -> VerifyLedgerReply;
+    /// Notes that raw days were taken into an archive.
+    confirm_archive(ConfirmArchiveRequest) -> ConfirmArchiveReply;
     /// Policies in force.
     get_policies(GetPoliciesRequest) -> Policies;
     /// Changes policies until the next change or reload.
@@ -140,4 +142,6 @@ streams! {
     export_ledger(ExportLedgerRequest) -> ExportLedgerReply;
     /// Copies the store into a new directory of the daemon's machine; its last message is the end.
     backup_store(BackupStoreRequest) -> BackupStoreReply;
+    /// The past as it is kept: seals, and where asked for the rollups and raw readings that they vouch for.
+    read_history(ReadHistoryRequest) -> ReadHistoryReply;
 }

@@ -66,6 +66,36 @@ pub struct UsageBucket {
     pub carbon: Carbon,
     /// By container; empty where it was not asked for.
     pub containers: Vec<ContainerUsage>,
+    /// The coarsest level that these figures were summed from; `None` by a daemon that kept every tick.
+    pub level: Option<UsageLevel>,
+    /// Whether something finer would have been needed that is no longer kept: minutes, hours or days that reach over the
+    /// bucket's edges were counted whole where they began.
+    pub coarse: bool,
+}
+
+/// How coarse the sums are from which a figure was made; they are those of the ticks, to the last digit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum UsageLevel {
+    /// Single ticks.
+    Tick,
+    /// Minutes.
+    Minute,
+    /// Hours.
+    Hour,
+    /// Days, in UTC.
+    Day,
+}
+
+impl UsageLevel {
+    fn read(wire: v1::UsageLevel) -> Option<Self> {
+        match wire {
+            v1::UsageLevel::Unspecified => None,
+            v1::UsageLevel::Tick => Some(Self::Tick),
+            v1::UsageLevel::Minute => Some(Self::Minute),
+            v1::UsageLevel::Hour => Some(Self::Hour),
+            v1::UsageLevel::Day => Some(Self::Day),
+        }
+    }
 }
 
 /// A container's usage over one bucket.
@@ -178,8 +208,12 @@ impl UsageBucket {
             carbon_mg: _,
             carbon_product,
             containers,
+            level,
+            coarse,
         } = wire;
         Ok(Self {
+            level: v1::UsageLevel::try_from(level).ok().and_then(UsageLevel::read),
+            coarse,
             start: Millis::new(start_ms),
             length: Millis::new(length_ms),
             settled: Millis::new(settled_ms),

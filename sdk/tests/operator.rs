@@ -36,6 +36,7 @@ desk! {
         QueryLedgerStream: LedgerRow,
         ExportLedgerStream: ExportLedgerReply,
         BackupStoreStream: BackupStoreReply,
+        ReadHistoryStream: ReadHistoryReply,
     }
     calls {
         show_app(ShowAppRequest) -> wire::App;
@@ -59,6 +60,8 @@ desk! {
         query_ledger(QueryLedgerRequest) -> Self::QueryLedgerStream;
         export_ledger(ExportLedgerRequest) -> Self::ExportLedgerStream;
         backup_store(BackupStoreRequest) -> Self::BackupStoreStream;
+        read_history(ReadHistoryRequest) -> Self::ReadHistoryStream;
+        confirm_archive(ConfirmArchiveRequest) -> wire::ConfirmArchiveReply;
     }
 
     async fn get_site(&self, _: Request<wire::GetSiteRequest>) -> Result<Response<wire::Site>, Status> {

@@ -58,6 +58,12 @@ impl std::str::FromStr for Point {
         if let Ok(span) = text.parse() {
             return Ok(Self::Ago(span));
         }
+        // A date is the beginning of that day in UTC, as the daemon's days are.
+        let text = if text.parse::<jiff::civil::Date>().is_ok() && text.len() == 10 {
+            &format!("{text}T00:00:00Z")
+        } else {
+            text
+        };
         let point = text.parse::<Timestamp>().ok().and_then(|at| u64::try_from(at.as_millisecond()).ok());
         point.map(Self::At).ok_or_else(|| {
             format!("`{text}` is neither a time ago, such as `1h` or `30 min`, nor a time, such as `2026-11-24T03:00:00Z`")

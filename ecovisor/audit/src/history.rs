@@ -16,10 +16,12 @@
 //!
 //! One writer at a time; any number of readers, who see a file as it is or not at all.
 
+mod day;
 mod disk;
 mod follow;
 mod index;
 
+pub use day::{ArchiveError, ArchivedDay, Replayed, archive_name, archived, check_archived};
 pub use follow::{BLOCK_TICKS, Block, Follower, Pushed};
 
 use crate::block::{self, BlockError, Head};
@@ -465,22 +467,26 @@ impl History {
         .collect()
     }
 
-    /// The pieces of a raw day, as they stand in its file; `None` where it is gone.
+    /// A part of a raw day's file, from `offset` on, at most `most` bytes; `None` at its end, or where it is gone.
     ///
     /// # Errors
-    /// Where they cannot be read.
-    pub fn raw_pieces(&self, number: u64) -> Result<Option<Vec<u8>>, HistoryError> {
+    /// Where it cannot be read.
+    pub fn raw_part(&self, number: u64, offset: u64, most: u32) -> Result<Option<Vec<u8>>, HistoryError> {
         let Some(day) = self.read().day(number).filter(|day| !day.blocks.is_empty()).cloned() else {
             return Ok(None);
         };
+        let left = day.raw_end().saturating_sub(offset);
+        let length = u32::try_from(left).unwrap_or(u32::MAX).min(most);
+        if length == 0 {
+            return Ok(None);
+        }
         let path = self.path("raw", number, day.day);
-        let mut bytes = match std::fs::read(&path) {
-            Ok(bytes) => bytes,
+        let mut file = match disk::open(&path, RAW) {
+            Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(disk("read", &path)(error)),
         };
-        bytes.truncate(usize::try_from(day.raw_end()).unwrap_or(usize::MAX));
-        Ok(Some(bytes))
+        disk::read(&mut file, Place { offset, length }).map(Some).map_err(disk("read", &path))
     }
 
     /// The state before a block.
@@ -546,6 +552,18 @@ impl History {
     #[must_use]
     pub fn days(&self, level: Level, from: Millis, to: Millis) -> Vec<DayId> {
         self.read().with_level(level, from, to)
+    }
+
+    /// All days that reach into the time from `from` to before `to`, oldest first, whatever is kept of them.
+    #[must_use]
+    pub fn days_between(&self, from: Millis, to: Millis) -> Vec<DayId> {
+        self.read().between(from, to)
+    }
+
+    /// Whether a level of a day is kept; of a day that has not ended, its minutes and hours are made from its blocks.
+    #[must_use]
+    pub fn has(&self, level: Level, number: u64) -> bool {
+        self.read().has(level, number)
     }
 
     /// The rollups of a day, oldest first; of a day that has not ended, of what is kept of it.

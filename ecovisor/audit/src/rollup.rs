@@ -68,9 +68,9 @@ pub struct Rollup {
     pub tick: Tick,
     /// How many; never zero.
     pub ticks: u64,
-    /// When the first began, in ms since the Unix epoch.
+    /// The earliest beginning of any, in ms since the Unix epoch: the first one's, unless the clock was set back.
     pub wall_first: Millis,
-    /// When the last began.
+    /// The latest beginning of any.
     pub wall_last: Millis,
     /// Their length together.
     pub settled: Millis,
@@ -167,7 +167,8 @@ impl Rollup {
     /// Takes in the stretch that follows.
     pub fn absorb(&mut self, next: Self) {
         self.ticks += next.ticks;
-        self.wall_last = next.wall_last;
+        self.wall_first = self.wall_first.min(next.wall_first);
+        self.wall_last = self.wall_last.max(next.wall_last);
         self.settled = self.settled.saturating_add(next.settled);
         self.gaps += next.gaps;
         self.estimated_ticks += next.estimated_ticks;

@@ -21,6 +21,7 @@ pub mod convert;
 pub mod energy;
 pub mod errors;
 pub mod forecast;
+pub mod history;
 pub mod ledger;
 pub mod lockstep;
 pub mod narrator;

@@ -4,3 +4,4 @@
 pub mod file;
 pub mod replay;
 pub mod rows;
+pub mod seals;

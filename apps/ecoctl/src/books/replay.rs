@@ -4,6 +4,7 @@
 use super::rows::{Row, SITE};
 use crate::failure::{Failure, Kind};
 use ecovisor_audit::{Checkpoint, Difference, Fault, Linked, Record, Verifier};
+use ecovisor_units::Millis;
 use std::collections::BTreeMap;
 
 /// Who a row is about: its tick and account.
@@ -13,6 +14,7 @@ type Key = (u64, String);
 #[derive(Debug)]
 pub struct Replay {
     verifier: Verifier,
+    start: Checkpoint,
     compared: u64,
     /// First and last tick of which a row was shown.
     shown_ticks: Option<(u64, u64)>,
@@ -44,8 +46,19 @@ pub struct Holds {
     pub head: String,
 }
 
+/// An entry that was replayed.
+#[derive(Clone, Debug)]
+pub struct Replayed {
+    /// The entry with its link.
+    pub linked: Linked,
+    /// What it led to where it is a tick.
+    pub record: Option<Record>,
+    /// The site's own time after it, in ms since it began.
+    pub now: Millis,
+}
+
 /// The ledger does not hold.
-fn broken(what: impl std::fmt::Display) -> Failure {
+pub fn broken(what: impl std::fmt::Display) -> Failure {
     Failure::new(Kind::Unverified, format!("the ledger does not hold: {what}"))
 }
 
@@ -74,26 +87,36 @@ impl Replay {
         let checkpoint =
             Checkpoint::decode(snapshot).map_err(|cause| broken(format!("the snapshot is {cause}")))?;
         Ok(Self {
-            verifier: Verifier::new(checkpoint),
+            verifier: Verifier::new(checkpoint.clone()),
+            start: checkpoint,
             compared: 0,
             shown_ticks: None,
             waiting: with_rows.then(Waiting::default),
         })
     }
 
+    /// Where it began.
+    pub const fn start(&self) -> &Checkpoint {
+        &self.start
+    }
+
     /// One journal entry.
     ///
     /// # Errors
     /// Where it is damaged, does not follow its predecessor, could not have happened, or its books do not add up.
-    pub fn entry(&mut self, bytes: &[u8]) -> Result<(), Failure> {
+    pub fn entry(&mut self, bytes: &[u8]) -> Result<Replayed, Failure> {
         let number = self.verifier.report().entries + 1;
         let linked = Linked::decode(bytes)
             .map_err(|cause| broken(format!("journal entry {number} of this export is {cause}")))?;
         let record = self.verifier.entry(&linked).map_err(|fault| faulty(&fault))?;
-        let Some(record) = record.filter(|_| self.waiting.is_some()) else { return Ok(()) };
-        let tick = record.outcome.tick.0;
-        let mut rows = recomputed(&record).into_iter();
-        rows.try_for_each(|(account, row)| self.meet((tick, account), row, Side::Recomputed))
+        let now = self.verifier.state().site.now();
+        let Some(settled) = record.as_ref().filter(|_| self.waiting.is_some()) else {
+            return Ok(Replayed { linked, record, now });
+        };
+        let tick = settled.outcome.tick.0;
+        let mut rows = recomputed(settled).into_iter();
+        rows.try_for_each(|(account, row)| self.meet((tick, account), row, Side::Recomputed))?;
+        Ok(Replayed { linked, record, now })
     }
 
     /// One row as it was shown.

@@ -39,7 +39,7 @@ fn books(ticks: usize) -> (Vec<Vec<u8>>, Vec<Row>) {
 fn replay(entries: &[Vec<u8>], rows: &[Row], head: Option<&str>) -> Result<Holds, Failure> {
     let mut replay = Replay::new(&snapshot(), !rows.is_empty())?;
     rows.iter().try_for_each(|row| replay.row(row.clone()))?;
-    entries.iter().try_for_each(|entry| replay.entry(entry))?;
+    entries.iter().try_for_each(|entry| replay.entry(entry).map(drop))?;
     replay.finish(head)
 }
 

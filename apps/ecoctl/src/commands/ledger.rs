@@ -1,5 +1,6 @@
 //! `ecoctl ledger`: the books, to take along and to check.
 
+use super::archive::Archive;
 use super::verify::Verify;
 use crate::books::file::{Writer, unwritable};
 use crate::books::rows;
@@ -18,6 +19,8 @@ pub enum Ledger {
     Export(Export),
     /// Replay the ledger here and compare every figure, without trusting the daemon.
     Verify(Verify),
+    /// Take raw days along, a file each, before the daemon lets go of them.
+    Archive(Archive),
 }
 
 /// Which ticks.
@@ -53,6 +56,7 @@ impl Ledger {
         match self {
             Self::Export(export) => export.run(context).await,
             Self::Verify(verify) => verify.online(context).await,
+            Self::Archive(archive) => archive.run(context).await,
         }
     }
 }

@@ -2,6 +2,7 @@
 
 pub mod app;
 pub mod app_flags;
+pub mod archive;
 pub mod battery;
 pub mod carbon;
 pub mod completions;

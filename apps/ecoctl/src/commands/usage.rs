@@ -44,14 +44,31 @@ impl Usage {
     /// Whatever failed.
     pub async fn run(self, context: &Context) -> Result<(), Failure> {
         let query = self.query(context).await?;
-        let mut usage = Vec::new();
+        let (mut usage, mut kept) = (Vec::new(), wire::QueryUsageReply::default());
         for app in apps(context, self.app.clone()).await? {
             let request = wire::QueryAppUsageRequest { app: app.clone(), query: Some(query) };
             let reply = context.ask(context.operator.query_app_usage(request)).await?;
             usage.push((app, reply.buckets));
+            kept = wire::QueryUsageReply { buckets: Vec::new(), ..reply };
         }
         let apps: Vec<_> = usage.iter().map(entry).collect();
-        context.output.answer(&serde_json::json!({ "apps": apps }), &self.text(&usage))
+        let wire::QueryUsageReply {
+            buckets: _,
+            ticks_since_ms,
+            minutes_since_ms,
+            hours_since_ms,
+            days_since_ms,
+        } = kept;
+        let json = serde_json::json!({
+            "apps": apps, "ticks_since_ms": ticks_since_ms, "minutes_since_ms": minutes_since_ms,
+            "hours_since_ms": hours_since_ms, "days_since_ms": days_since_ms,
+        });
+        let mut text = self.text(&usage);
+        let levels = usage.iter().flat_map(|(_, buckets)| buckets).map(|bucket| bucket.level);
+        if levels.max() > Some(wire::UsageLevel::Tick.into()) {
+            text.push_str(&since(&kept));
+        }
+        context.output.answer(&json, &text)
     }
 
     async fn query(&self, context: &Context) -> Result<wire::QueryUsageRequest, Failure> {
@@ -80,6 +97,19 @@ impl Usage {
         }
         parts.join("\n\n")
     }
+}
+
+/// Since when there is what.
+fn since(kept: &wire::QueryUsageReply) -> String {
+    let levels = [
+        ("ticks", kept.ticks_since_ms),
+        ("minutes", kept.minutes_since_ms),
+        ("hours", kept.hours_since_ms),
+        ("days", kept.days_since_ms),
+    ];
+    let since =
+        levels.iter().filter_map(|(what, ms)| ms.map(|ms| format!("{what} since {}", crate::time::show(ms))));
+    format!("\n\nkept: {}", since.collect::<Vec<_>>().join(", "))
 }
 
 /// The site's own clock, which may be a virtual one; before its first tick, the machine's.
@@ -115,6 +145,7 @@ fn table(usage: &[AppUsage]) -> String {
         ">OVERDRAFT",
         ">CHARGED",
         ">CARBON",
+        "LEVEL",
     ];
     let mut grid = Grid::new(&headings);
     for (app, bucket) in
@@ -133,9 +164,16 @@ fn table(usage: &[AppUsage]) -> String {
             show::energy(bucket.overdraft_uj),
             show::energy(bucket.charged_uj),
             show::carbon_product(&bucket.carbon_product),
+            level(bucket),
         ]);
     }
     grid.to_string()
+}
+
+/// What the figures were summed from, and whether it is too coarse for the bucket's edges.
+fn level(bucket: &wire::UsageBucket) -> String {
+    let coarse = if bucket.coarse { ", coarse" } else { "" };
+    format!("{}{coarse}", show::state::usage_level(bucket.level))
 }
 
 fn containers(usage: &[AppUsage]) -> String {

@@ -1,13 +1,17 @@
 //! `ecoctl ledger verify`: the daemon is asked for what the rows follow from, and believed in nothing else.
 
+use super::archive;
 use super::ledger::Ticks;
 use crate::books::file::{Reader, unreadable};
-use crate::books::replay::{Holds, Replay};
+use crate::books::replay::{Holds, Replay, Replayed, broken};
 use crate::books::rows::Row;
+use crate::books::seals::{Sealed, Seals};
 use crate::connect::Context;
 use crate::failure::{Failure, Kind};
 use crate::output::Output;
 use clap::Args;
+use ecovisor_audit::Seal;
+use ecovisor_audit::history::check_archived;
 use ecovisor_sdk::operator::wire;
 use std::path::{Path, PathBuf};
 use wire::export_ledger_reply::Piece;
@@ -20,6 +24,9 @@ pub struct Verify {
     /// Verify this file of `ledger export --journal` instead of asking the daemon.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["from", "to"])]
     file: Option<PathBuf>,
+    /// Verify the days in this directory of `ledger archive` instead of asking the daemon.
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["from", "to", "file"])]
+    archive: Option<PathBuf>,
     /// Compare it with the rows in this file of `ledger export --out`.
     #[arg(long, value_name = "FILE.csv", requires = "file")]
     rows: Option<PathBuf>,
@@ -31,7 +38,7 @@ pub struct Verify {
 impl Verify {
     /// Whether no daemon is needed.
     pub const fn is_offline(&self) -> bool {
-        self.file.is_some()
+        self.file.is_some() || self.archive.is_some()
     }
 
     /// Verifies files.
@@ -39,6 +46,9 @@ impl Verify {
     /// # Errors
     /// Where they do not hold, or cannot be read.
     pub fn offline(&self, output: Output) -> Result<(), Failure> {
+        if let Some(directory) = &self.archive {
+            return self.archived(output, directory);
+        }
         let Some(path) = &self.file else { return Err(Failure::usage("--file is missing")) };
         let mut file = Reader::open(path)?;
         let snapshot = file.piece()?.unwrap_or_default();
@@ -49,7 +59,37 @@ impl Verify {
         while let Some(entry) = file.piece()? {
             replay.entry(&entry)?;
         }
-        said(output, &replay.finish(self.head.as_deref())?)
+        said(output, &replay.finish(self.head.as_deref())?, None)
+    }
+
+    /// Verifies an archive: each day alone, and that they follow each other.
+    fn archived(&self, output: Output, directory: &Path) -> Result<(), Failure> {
+        let (mut found, mut last) = (Archived::default(), None::<Seal>);
+        for path in archive::days(directory)? {
+            let bytes = std::fs::read(&path).map_err(|cause| unreadable(&path, &cause))?;
+            let day =
+                check_archived(&bytes).map_err(|cause| broken(format!("{}: {cause}", path.display())))?;
+            match &last {
+                Some(before) if before.number + 1 == day.seal.number => {
+                    day.seal.check_after(Some(before)).map_err(broken)?;
+                }
+                Some(_) => found.holes += 1,
+                None => found.first_day = Some(day.seal.number),
+            }
+            found.days += 1;
+            found.ticks += day.ticks;
+            last = Some(day.seal);
+        }
+        let Some(last) = last else {
+            return Err(Failure::new(Kind::NotFound, format!("{} holds no days", directory.display())));
+        };
+        let head = last.link().to_string();
+        if let Some(due) = self.head.as_deref().filter(|due| !due.eq_ignore_ascii_case(&head)) {
+            return Err(
+                broken(format!("the seals end with {head}, not with {due}")).detail("head", head.as_str())
+            );
+        }
+        found.said(output, last.number, &head)
     }
 
     /// Verifies what the daemon exports.
@@ -57,6 +97,7 @@ impl Verify {
     /// # Errors
     /// Where it does not hold, or cannot be had.
     pub async fn online(&self, context: &Context) -> Result<(), Failure> {
+        let mut seals = Seals::read(context).await?;
         let request = self.ticks.request(true, true);
         let mut pieces = context.ask(context.operator.export_ledger(request)).await?;
         let mut snapshot = Vec::new();
@@ -70,10 +111,17 @@ impl Verify {
             let replay = match &mut replay {
                 Some(replay) => replay,
                 // The snapshot is whole when something else comes.
-                none => none.insert(Replay::new(&snapshot, true)?),
+                none => {
+                    let begun = none.insert(Replay::new(&snapshot, true)?);
+                    seals.begin(begun.start());
+                    begun
+                }
             };
             match piece {
-                Piece::JournalEntry(entry) => replay.entry(&entry)?,
+                Piece::JournalEntry(entry) => {
+                    let Replayed { linked, record, now } = replay.entry(&entry)?;
+                    seals.entry(&linked, record.as_ref(), now)?;
+                }
                 Piece::Row(row) => replay.row(crate::books::rows::flat(&row))?,
                 Piece::Snapshot(_) => {}
             }
@@ -84,7 +132,7 @@ impl Verify {
                 "no tick is settled in that range: there is nothing to verify",
             ));
         };
-        said(context.output, &replay.finish(self.head.as_deref())?)
+        said(context.output, &replay.finish(self.head.as_deref())?, Some(&seals.finish()))
     }
 }
 
@@ -101,9 +149,9 @@ fn shown(path: &Path, replay: &mut Replay) -> Result<(), Failure> {
     Ok(())
 }
 
-fn said(output: Output, holds: &Holds) -> Result<(), Failure> {
+fn said(output: Output, holds: &Holds, sealed: Option<&Sealed>) -> Result<(), Failure> {
     let Holds { entries, ticks, first_tick, last_tick, compared, head } = holds;
-    let json = serde_json::json!({
+    let mut json = serde_json::json!({
         "holds": true, "entries": entries, "ticks": ticks, "first_tick": first_tick, "last_tick": last_tick,
         "rows_compared": compared, "head": head,
     });
@@ -115,8 +163,40 @@ fn said(output: Output, holds: &Holds) -> Result<(), Failure> {
         0 => "no rows to compare".to_string(),
         rows => format!("{rows} rows compared figure by figure"),
     };
-    let text = format!(
+    let mut text = format!(
         "the ledger holds: {ticks} ticks{range} replayed from {entries} journal entries, {rows}\nhead {head}"
     );
+    if let Some(sealed) = sealed {
+        json["sealed"] = sealed.json();
+        text.push_str(&sealed.text());
+    }
     output.answer(&json, &text)
+}
+
+/// What an archive came to.
+#[derive(Debug, Default)]
+struct Archived {
+    days: u64,
+    ticks: u64,
+    first_day: Option<u64>,
+    /// Places where days are missing between others.
+    holes: u64,
+}
+
+impl Archived {
+    fn said(&self, output: Output, last_day: u64, head: &str) -> Result<(), Failure> {
+        let Self { days, ticks, first_day, holes } = self;
+        let json = serde_json::json!({
+            "holds": true, "days": days, "ticks": ticks, "first_day": first_day, "last_day": last_day,
+            "holes": holes, "seals_head": head,
+        });
+        let missing = match holes {
+            0 => "they follow each other".to_owned(),
+            holes => format!("days are missing at {holes} places"),
+        };
+        let text = format!(
+            "the archive holds: {days} days with {ticks} ticks, each replayed to its seal; {missing}\nhead {head}"
+        );
+        output.answer(&json, &text)
+    }
 }

@@ -66,7 +66,8 @@ pub fn capping(capping: Option<&wire::Capping>) -> Value {
 pub fn usage(bucket: &wire::UsageBucket) -> Value {
     object!(bucket => UsageBucket {
         start_ms, length_ms, settled_ms, estimated_ms, load_uj, solar_uj, battery_uj, grid_uj, received_uj,
-        overdraft_uj, charged_uj, grid_charged_uj, exported_uj, curtailed_uj, given_uj, carbon_mg, carbon_product;
+        overdraft_uj, charged_uj, grid_charged_uj, exported_uj, curtailed_uj, given_uj, carbon_mg, carbon_product, coarse;
+        level: state::usage_level(*level),
         containers: containers.iter().map(container_usage).collect::<Vec<_>>(),
     })
 }

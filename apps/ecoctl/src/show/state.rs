@@ -39,6 +39,8 @@ words! {
     device_state: DeviceState, "DEVICE_STATE_";
     /// `battery_charge_rate` and so on.
     setting: SettingKind, "SETTING_KIND_";
+    /// What a figure of the past was summed from: `tick`, `minute`, `hour`, `day`.
+    usage_level: UsageLevel, "USAGE_LEVEL_";
 }
 
 /// What stands behind a container: `cgroup:/web/one`, `pid:42`, `gpu:0`, `tpu:0`, `lxc:web`.

@@ -139,6 +139,7 @@ impl OperatorService for Fake {
     type QueryLedgerStream = Stream<wire::LedgerRow>;
     type ExportLedgerStream = Stream<wire::ExportLedgerReply>;
     type BackupStoreStream = Stream<wire::BackupStoreReply>;
+    type ReadHistoryStream = Stream<wire::ReadHistoryReply>;
 
     async fn create_app(&self, request: Request<wire::CreateAppRequest>) -> Answer<wire::AppChangeReply> {
         let request = request.into_inner();
@@ -212,7 +213,10 @@ impl OperatorService for Fake {
         request: Request<wire::QueryAppUsageRequest>,
     ) -> Answer<wire::QueryUsageReply> {
         self.note(request.get_ref());
-        Ok(Response::new(wire::QueryUsageReply { buckets: site::buckets() }))
+        Ok(Response::new(wire::QueryUsageReply {
+            buckets: site::buckets(),
+            ..wire::QueryUsageReply::default()
+        }))
     }
 
     async fn watch_all_events(
@@ -254,6 +258,18 @@ impl OperatorService for Fake {
         let end = Some(wire::BackupEnd { entries: 9, head: vec![0xab; 32] });
         let halfway = wire::BackupStoreReply { values: 6, bytes: 1_000_000, end: None };
         Ok(stream(vec![halfway, wire::BackupStoreReply { values: 12, bytes: 2_000_000, end }]))
+    }
+
+    async fn read_history(&self, _: Request<wire::ReadHistoryRequest>) -> Answer<Self::ReadHistoryStream> {
+        Ok(stream(Vec::new()))
+    }
+
+    async fn confirm_archive(
+        &self,
+        request: Request<wire::ConfirmArchiveRequest>,
+    ) -> Answer<wire::ConfirmArchiveReply> {
+        self.note(request.get_ref());
+        Ok(Response::new(wire::ConfirmArchiveReply::default()))
     }
 
     async fn get_policies(&self, _: Request<wire::GetPoliciesRequest>) -> Answer<wire::Policies> {

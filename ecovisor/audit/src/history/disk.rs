@@ -120,3 +120,17 @@ pub(super) fn open(path: &Path, magic: &[u8]) -> io::Result<File> {
         false => Err(io::Error::new(io::ErrorKind::InvalidData, "it does not begin as such a file does")),
     }
 }
+
+/// The pieces of a whole file that is in memory; `None` where it is none.
+pub(super) fn pieces<'a>(bytes: &'a [u8], magic: &[u8]) -> Option<Vec<&'a [u8]>> {
+    let mut rest = bytes.strip_prefix(magic)?;
+    let mut pieces = Vec::new();
+    while !rest.is_empty() {
+        let (length, after) = rest.split_first_chunk()?;
+        let length = usize::try_from(u32::from_le_bytes(*length)).ok()?;
+        let (piece, after) = after.split_at_checked(length)?;
+        pieces.push(piece);
+        rest = after;
+    }
+    Some(pieces)
+}

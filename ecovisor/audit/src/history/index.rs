@@ -239,6 +239,11 @@ impl Index {
         days.map(|day| DayId { number: day.number, day: day.day }).collect()
     }
 
+    pub(super) fn between(&self, from: Millis, to: Millis) -> Vec<DayId> {
+        let within = |day: &&Day| day.stretch.wall_min < to && day.stretch.wall_max >= from;
+        self.days.iter().filter(within).map(|day| DayId { number: day.number, day: day.day }).collect()
+    }
+
     pub(super) fn kept(&self) -> Kept {
         // What is kept of a level reaches from some day to the last: the oldest go first.
         let since = |level| self.days.iter().find(|day| day.has(level)).map(|day| day.stretch.wall_min);

@@ -204,6 +204,52 @@ fn damage_is_named_and_hides_no_more_than_itself() {
     assert!(error.to_string().starts_with("seal 0 in "), "{error}");
 }
 
+/// A sealed day, as an archive keeps it.
+fn in_archive(history: &History, number: u64) -> Vec<u8> {
+    let (mut raw, seal) = (Vec::new(), history.seal(number).unwrap().unwrap());
+    while let Some(part) = history.raw_part(number, u64::try_from(raw.len()).unwrap(), 1000).unwrap() {
+        raw.extend(part);
+    }
+    archived(&raw, &seal).unwrap()
+}
+
+#[test]
+fn a_day_of_an_archive_stands_alone() {
+    let life = days(8, 400);
+    let (_dir, history) = kept(&life);
+    for number in 0..2 {
+        let bytes = in_archive(&history, number);
+        let day = check_archived(&bytes).unwrap();
+        assert_eq!((day.seal.clone(), day.ticks), (history.seal(number).unwrap().unwrap(), 144));
+        assert_eq!(archive_name(&day.seal), format!("{number:08}-1970-01-0{}.day", number + 1));
+    }
+    let first = in_archive(&history, 0);
+    let other = history.seal(1).unwrap().unwrap();
+    let refused = |bytes: &[u8]| check_archived(bytes).unwrap_err();
+    assert!(matches!(refused(&first[..first.len() - 1]), ArchiveError::NoDay));
+    assert!(matches!(refused(b"ecovisor-day-1\n"), ArchiveError::NoSeal));
+    let seal_bytes = history.seal(0).unwrap().unwrap().encode().len() + 4;
+    let unsealed = &first[..first.len() - seal_bytes];
+    assert!(matches!(refused(unsealed), ArchiveError::NoSeal));
+    let exchanged = archived(unsealed, &other).unwrap();
+    assert!(matches!(refused(&exchanged), ArchiveError::Seal(SealError::Raw { number: 1, .. })));
+    // A block that was left out.
+    let blocks = disk::pieces(&first, RAW).unwrap();
+    let mut short = RAW.to_vec();
+    for piece in blocks[..4].iter().chain(&blocks[8..]) {
+        disk::put(&mut short, piece).unwrap();
+    }
+    assert!(matches!(refused(&short), ArchiveError::Apart(_)));
+}
+
+proptest! {
+    #[test]
+    fn arbitrary_bytes_are_no_day(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+        prop_assert!(check_archived(&bytes).is_err());
+        prop_assert!(check_archived(&[RAW, &bytes].concat()).is_err());
+    }
+}
+
 /// Cuts a file at a place, as a power cut leaves what was being appended.
 fn cut(path: &Path, keep: u64) {
     std::fs::OpenOptions::new().write(true).open(path).unwrap().set_len(keep).unwrap();

@@ -8,7 +8,7 @@ use super::show::site as show_site;
 use super::streams::{Answers, follow};
 use super::usage::Whose;
 use super::watched::{Thresholds, Watched};
-use super::{Behind, backup, containers, forecast, ledger, named, setters, show};
+use super::{Behind, backup, containers, forecast, history, ledger, named, setters, show};
 use crate::attach::Claimant;
 use crate::engine::handle::{Actor, AskError, Question, Reply};
 use ecovisor_audit::Grants;
@@ -107,6 +107,7 @@ impl OperatorService for Operator {
     type QueryLedgerStream = Answers<v1::LedgerRow>;
     type ExportLedgerStream = Answers<v1::ExportLedgerReply>;
     type BackupStoreStream = Answers<v1::BackupStoreReply>;
+    type ReadHistoryStream = Answers<v1::ReadHistoryReply>;
 
     async fn create_app(&self, request: Request<v1::CreateAppRequest>) -> Answer<v1::AppChangeReply> {
         let actor = self.behind.operator(&request, "CreateApp")?;
@@ -289,6 +290,24 @@ impl OperatorService for Operator {
             .map_err(|problem| self.behind.denied(&actor, problem))?;
         tracing::info!(actor = %actor.name, %directory, "the store is copied");
         Ok(Response::new(backup::copy(&self.behind, &self.readers, place)?))
+    }
+
+    async fn read_history(
+        &self,
+        request: Request<v1::ReadHistoryRequest>,
+    ) -> Answer<Self::ReadHistoryStream> {
+        self.behind.operator(&request, "ReadHistory")?;
+        Ok(Response::new(history::read(&self.behind, &self.readers, request.into_inner())?))
+    }
+
+    async fn confirm_archive(
+        &self,
+        request: Request<v1::ConfirmArchiveRequest>,
+    ) -> Answer<v1::ConfirmArchiveReply> {
+        self.behind.operator(&request, "ConfirmArchive")?;
+        let asked = request.into_inner();
+        let noted = self.readers.once(&self.behind, move |ledger, _| history::confirm(ledger, &asked));
+        Ok(Response::new(noted.await?))
     }
 
     async fn get_policies(&self, request: Request<v1::GetPoliciesRequest>) -> Answer<v1::Policies> {

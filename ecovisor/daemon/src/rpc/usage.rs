@@ -1,15 +1,18 @@
-//! Energy and carbon over a period, from the records. A tick belongs whole to the bucket in which it began.
+//! Energy and carbon over a period, from what is kept of it. A tick belongs whole to the bucket in which it began.
+
+mod levels;
+mod sums;
 
 use super::errors::{Problem, Unit};
-use super::show::{carbon, uj};
-use crate::store::Store;
-use anyhow::Context as _;
-use ecovisor_audit::Record;
-use ecovisor_core::split::split;
-use ecovisor_core::{AppId, Flows, Tick};
+use crate::store::{Store, StoreError};
+use ecovisor_audit::history::History;
+use ecovisor_audit::rollup::AppRollup;
+use ecovisor_audit::{Level, Record};
+use ecovisor_core::{AppId, Tick};
 use ecovisor_proto::v1;
 use ecovisor_proto::v1::Reason;
-use ecovisor_units::{Carbon, CarbonIntensity, EnergySum, Millis};
+use ecovisor_units::Millis;
+use levels::Buckets;
 use std::collections::BTreeMap;
 use tokio_util::sync::CancellationToken;
 
@@ -30,6 +33,14 @@ pub enum Whose {
 }
 
 impl Whose {
+    /// Whether an app that was rolled up is theirs.
+    fn is(&self, app: &AppRollup) -> bool {
+        match self {
+            Self::Id(id) => app.id == *id,
+            Self::Name(name) => app.name == *name,
+        }
+    }
+
     fn at(&self, record: &Record) -> Option<AppId> {
         match self {
             Self::Id(id) => Some(*id),
@@ -79,6 +90,15 @@ impl Period {
         Ok(Self { from_ms, ..self })
     }
 
+    /// From when to before when.
+    fn bounds_ms(&self) -> (Millis, Millis) {
+        (Millis::new(self.from_ms), Millis::new(self.to_ms))
+    }
+
+    const fn by_container(&self) -> bool {
+        self.by_container
+    }
+
     /// Which bucket a moment lies in; `None` outside of the period.
     fn bucket(&self, at_ms: u64) -> Option<u64> {
         let inside = (self.from_ms..self.to_ms).contains(&at_ms);
@@ -93,144 +113,87 @@ impl Period {
     }
 }
 
-/// The sums of one bucket.
-#[derive(Clone, Debug, Default)]
-struct Sums {
-    settled: Millis,
-    estimated: Millis,
-    load: EnergySum,
-    solar: EnergySum,
-    battery: EnergySum,
-    grid: EnergySum,
-    received: EnergySum,
-    overdraft: EnergySum,
-    charged: EnergySum,
-    grid_charged: EnergySum,
-    exported: EnergySum,
-    curtailed: EnergySum,
-    given: EnergySum,
-    carbon: Carbon,
-    /// In the order of attachment.
-    containers: BTreeMap<u32, (String, EnergySum, Carbon)>,
-}
-
-impl Sums {
-    fn add(&mut self, record: &Record, app: AppId, by_container: bool) {
-        let outcome = &record.outcome;
-        let Some(of) = outcome.apps.iter().find(|of| of.app == app) else { return };
-        let f = &of.flows;
-        self.settled = self.settled.saturating_add(outcome.span);
-        if of.estimated {
-            self.estimated = self.estimated.saturating_add(outcome.span);
-        }
-        self.load += f.load;
-        self.solar += f.solar_to_load;
-        self.battery += f.battery_to_load.wide() + f.forced_to_load;
-        self.grid += f.grid_to_load;
-        self.received += f.received_to_load;
-        self.overdraft += f.overdraft();
-        self.charged += f.battery_in();
-        self.grid_charged += f.grid_to_battery;
-        self.exported += f.exported;
-        self.curtailed += f.curtailed;
-        self.given += f.given;
-        self.carbon += f.carbon;
-        if by_container {
-            self.add_containers(record, app, load_carbon(f, outcome.intensity));
-        }
-    }
-
-    /// The carbon of the app's load, split by what each container used: boundaries are rounded, so the parts sum to it.
-    fn add_containers(&mut self, record: &Record, app: AppId, carbon: Carbon) {
-        let own = || record.outcome.containers.iter().filter(|container| container.app == app);
-        let parts = split(carbon.get(), own().map(|container| u128::from(container.energy.get())));
-        for (container, part) in own().zip(parts) {
-            let named = record.container_names.iter().find(|(id, _, _)| *id == container.container);
-            let Some((id, _, name)) = named else { continue };
-            let empty = || (name.to_string(), EnergySum::ZERO, Carbon::ZERO);
-            let (_, energy, carbon) = self.containers.entry(id.get()).or_insert_with(empty);
-            *energy += container.energy;
-            *carbon += Carbon::new(part);
-        }
-    }
-
-    fn bucket(self, (start_ms, length_ms): (u64, u64)) -> v1::UsageBucket {
-        let (carbon_product, carbon_mg) = carbon(self.carbon);
-        let containers = self.containers.into_values().map(|(container, energy, carbon)| {
-            v1::ContainerUsage { container, energy_uj: uj(energy), carbon_mg: carbon.to_milligrams().get() }
-        });
-        v1::UsageBucket {
-            start_ms,
-            length_ms,
-            settled_ms: self.settled.get(),
-            estimated_ms: self.estimated.get(),
-            load_uj: uj(self.load),
-            solar_uj: uj(self.solar),
-            battery_uj: uj(self.battery),
-            grid_uj: uj(self.grid),
-            received_uj: uj(self.received),
-            overdraft_uj: uj(self.overdraft),
-            charged_uj: uj(self.charged),
-            grid_charged_uj: uj(self.grid_charged),
-            exported_uj: uj(self.exported),
-            curtailed_uj: uj(self.curtailed),
-            given_uj: uj(self.given),
-            carbon_mg,
-            carbon_product,
-            containers: containers.collect(),
-        }
-    }
-}
-
-/// The carbon of what an app's load drew from the grid; what charging drew is its battery's.
-fn load_carbon(flows: &Flows, intensity: CarbonIntensity) -> Carbon {
-    (flows.grid_to_load.wide() + flows.overdraft_grid).carbon(intensity)
-}
-
 /// Usage over a period. Reads the disk; whoever asked may `stop` it.
 ///
 /// # Errors
 /// Where there is too much for one answer, or the ledger cannot be read.
 pub fn usage(
-    history: &dyn Store,
+    ledger: &dyn Store,
     whose: &Whose,
     period: Period,
     stop: &CancellationToken,
 ) -> Result<v1::QueryUsageReply, Problem> {
-    let Some((from, to, first_ms)) = ticks(history, period).map_err(|error| Problem::unreadable(&error))?
-    else {
-        return Ok(v1::QueryUsageReply::default());
-    };
-    let period = period.since(first_ms)?;
-    let mut buckets: BTreeMap<u64, Sums> = BTreeMap::new();
-    for record in history.records(from, to) {
-        if stop.is_cancelled() {
-            return Err(Problem::new(Reason::Busy, "the call has ended"));
-        }
-        let record = record.map_err(|error| Problem::unreadable(&error.into()))?;
-        let place = period.bucket(record.outcome.wall.get()).zip(whose.at(&record));
-        if let Some((bucket, app)) = place {
-            buckets.entry(bucket).or_default().add(&record, app, period.by_container);
-        }
+    let since = Since::of(ledger).map_err(unreadable)?;
+    let Some(first_ms) = since.first_ms() else { return Ok(v1::QueryUsageReply::default()) };
+    let mut buckets = Buckets { period: period.since(first_ms)?, whose, sums: BTreeMap::new(), stop };
+    if let Some(past) = ledger.past() {
+        buckets.add_past(past)?;
     }
-    buckets.retain(|_, sums| !sums.settled.is_zero());
-    let entries: usize = buckets.values().map(|sums| sums.containers.len()).sum();
+    add_recent(ledger, &mut buckets)?;
+    let Buckets { period, mut sums, .. } = buckets;
+    sums.retain(|_, sums| !sums.is_empty());
+    let entries: usize = sums.values().map(sums::Sums::containers).sum();
     if entries > CONTAINER_ENTRIES_MAX {
         let most = u64::try_from(CONTAINER_ENTRIES_MAX).unwrap_or(u64::MAX);
         let message = format!("{entries} entries of containers are more than one answer holds: {most}");
         return Err(Problem::new(Reason::PeriodOutOfRange, message).bounded(most, Some(most), Unit::Count));
     }
-    let buckets = buckets.into_iter().map(|(bucket, sums)| sums.bucket(period.bounds(bucket))).collect();
-    Ok(v1::QueryUsageReply { buckets })
+    let buckets = sums.into_iter().map(|(bucket, sums)| sums.bucket(period.bounds(bucket))).collect();
+    Ok(since.reply(buckets))
 }
 
-/// The ticks to read for a period, and when the ledger's first began; `None` where there are none.
-fn ticks(history: &dyn Store, period: Period) -> anyhow::Result<Option<(Tick, Tick, u64)>> {
-    let Some((first, _)) = history.ticks()? else { return Ok(None) };
-    let first_ms = history.record(first)?.context("the first record is there")?.outcome.wall.get();
-    let from = history.tick_at(Millis::new(period.from_ms))?.unwrap_or(first);
-    let last = history.tick_at(Millis::new(period.to_ms))?;
-    Ok(last.map(|last| (from, last.next(), first_ms)))
+fn unreadable(error: StoreError) -> Problem {
+    Problem::unreadable(&error.into())
+}
+
+/// Adds the ticks that are not in blocks yet.
+fn add_recent(ledger: &dyn Store, buckets: &mut Buckets<'_>) -> Result<(), Problem> {
+    let (from_ms, to_ms) = buckets.period.bounds_ms();
+    let Some((first, last)) = ledger.ticks().map_err(unreadable)? else { return Ok(()) };
+    let first = first.max(levels::after(ledger.past()));
+    let from = ledger.tick_at(from_ms).map_err(unreadable)?.unwrap_or(first).max(first);
+    let to = ledger.tick_at(to_ms).map_err(unreadable)?.map_or(first, Tick::next).min(last.next());
+    for record in ledger.records(from, to) {
+        buckets.going_on()?;
+        buckets.add_record(&record.map_err(unreadable)?);
+    }
+    Ok(())
+}
+
+/// Since when there is what, in ms since the Unix epoch.
+struct Since {
+    ticks: Option<u64>,
+    minutes: Option<u64>,
+    hours: Option<u64>,
+    days: Option<u64>,
+}
+
+impl Since {
+    fn of(ledger: &dyn Store) -> Result<Self, StoreError> {
+        let kept = ledger.past().map(History::kept).unwrap_or_default();
+        let ticks = match (kept.since(Level::Tick), ledger.ticks()?) {
+            (Some(since), _) => Some(since),
+            (None, None) => None,
+            (None, Some((first, _))) => ledger.record(first)?.map(|record| record.outcome.wall),
+        };
+        let ms = |since: Option<Millis>| since.map(Millis::get);
+        Ok(Self { ticks: ms(ticks), minutes: ms(kept.minutes), hours: ms(kept.hours), days: ms(kept.days) })
+    }
+
+    /// When the first tick began of which anything is kept.
+    fn first_ms(&self) -> Option<u64> {
+        [self.ticks, self.minutes, self.hours, self.days].into_iter().flatten().min()
+    }
+
+    const fn reply(self, buckets: Vec<v1::UsageBucket>) -> v1::QueryUsageReply {
+        v1::QueryUsageReply {
+            buckets,
+            ticks_since_ms: self.ticks,
+            minutes_since_ms: self.minutes,
+            hours_since_ms: self.hours,
+            days_since_ms: self.days,
+        }
+    }
 }
 
 #[cfg(test)]
