@@ -59,7 +59,7 @@ use tonic_health::server::HealthReporter;
 
 /// Largest message that is read. The largest there is in good faith, a TickDone with a cap for each of a thousand
 /// containers, is below 100 KiB.
-const MESSAGE_BYTES_MAX: usize = 256 * 1024;
+pub const MESSAGE_BYTES_MAX: usize = 256 * 1024;
 
 /// Streams at the same time on one connection: an app's subscriptions and as many calls as its threads make. HTTP/2
 /// makes the client wait for more.

@@ -10,6 +10,7 @@ mod denied;
 mod doors;
 mod engine;
 mod forecast;
+pub mod fuzzing;
 mod history;
 mod identity;
 mod metrics;

@@ -202,7 +202,13 @@ fn start_of(config: &Config, recovered: &Recovered) -> anyhow::Result<(ClockInfo
         recovered.last.as_ref().map(|last| last.outcome.wall.get().saturating_add(last.outcome.span.get()));
     let now = clock::wall_ms();
     let (kind, start) = match config.clock.kind {
-        ClockChoice::Real => (ClockKind::Real, now),
+        ClockChoice::Real => {
+            if let Some(back_ms) = last_end.and_then(|end| end.checked_sub(now)).filter(|back| *back > 0) {
+                let why = "the wall clock lies before the end of the last tick: times in the ledger go back, ticks go on";
+                tracing::warn!(back_ms, why);
+            }
+            (ClockKind::Real, now)
+        }
         ClockChoice::Scaled => {
             (ClockKind::Scaled, last_end.unwrap_or(config.clock_start_ms()?.unwrap_or(now)))
         }

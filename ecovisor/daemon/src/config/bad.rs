@@ -2,7 +2,8 @@
 //! what it says.
 
 use super::Config;
-use ecovisor_core::{Command, Inputs, Site};
+use crate::plant::{Plant, Span};
+use ecovisor_core::{Command, Site};
 use ecovisor_units::Millis;
 
 const SMALL: &str = "[site]\nname = \"a\"\n[host]\nidle = \"1 W\"\npeak = \"2 W\"\n";
@@ -251,9 +252,14 @@ fn the_largest_figures_that_count_are_settled_without_overflow() {
         let create = Command::CreateApp { name: app.name, share: app.share, policy: app.policy };
         site.command(&create).unwrap();
     }
-    for _ in 0..3 {
-        let inputs = Inputs { span: Millis::from_secs(300), ..Inputs::default() };
-        site.step(&inputs).unwrap();
+    let mut plant = Plant::open(&config).unwrap();
+    let length = Millis::from_secs(300);
+    for tick in 0..3 {
+        let wall_ms = 1_655_838_000_000 + tick * length.get();
+        let span = Span { wall_ms, length, real_us: 300_000_000 };
+        let inputs = plant.gather(span, wall_ms + length.get());
+        let outcome = site.step(&inputs).unwrap();
+        plant.apply(&outcome.orders);
     }
     let solar = with("peak = \"200 W\"", &format!("peak = \"{most} mW\""));
     let refused = refusal(&solar);

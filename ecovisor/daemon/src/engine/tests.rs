@@ -1,3 +1,5 @@
+mod wall;
+
 use super::handle::{Actor, Answer, AskError, Question, Reply};
 use super::*;
 use crate::store::MemoryStore;
