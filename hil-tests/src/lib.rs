@@ -9,10 +9,12 @@
 //! | [`balance`] | the invariants of the books, recomputed from the wire |
 //! | [`table`] | CSV by column name |
 //! | [`machine`] | what this machine can do |
+//! | [`manager`] | what a daemon tells the service manager |
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 pub mod balance;
 pub mod machine;
+pub mod manager;
 pub mod programs;
 pub mod site;
 pub mod table;

@@ -128,7 +128,15 @@ impl Site {
     /// # Errors
     /// Where it ends instead, or does not answer in time.
     pub async fn run(&mut self, more: &[&str]) -> Result<()> {
-        self.spawn(more)?;
+        self.run_with(more, &[]).await
+    }
+
+    /// [`Site::run`] with more in its environment.
+    ///
+    /// # Errors
+    /// As [`Site::run`].
+    pub async fn run_with(&mut self, more: &[&str], environment: &[(&str, String)]) -> Result<()> {
+        self.spawn_with(more, environment)?;
         let outcome = self.until_it_answers().await;
         outcome.map_err(|error| error.context(format!("the daemon's log ends so:\n{}", self.log())))
     }
@@ -138,9 +146,14 @@ impl Site {
     /// # Errors
     /// Where it cannot be started.
     pub fn spawn(&mut self, more: &[&str]) -> Result<()> {
+        self.spawn_with(more, &[])
+    }
+
+    fn spawn_with(&mut self, more: &[&str], environment: &[(&str, String)]) -> Result<()> {
         let log = File::options().create(true).append(true).open(self.path("daemon.log"))?;
         let mut command = self.command()?;
-        command.args(more).stdout(log.try_clone()?).stderr(log).envs(self.surroundings.iter().cloned());
+        command.args(more).envs(environment.iter().map(|(name, value)| (name, value)));
+        command.stdout(log.try_clone()?).stderr(log).envs(self.surroundings.iter().cloned());
         self.daemon = Some(command.spawn().context("cannot start ecovisord")?);
         Ok(())
     }

@@ -206,6 +206,8 @@ impl EventKind {
                 Self::DeviceDegraded { quality: Quality::read(wire.quality())?, device: wire.device }
             }
             Kind::DeviceRecovered(v1::DeviceRecovered { device }) => Self::DeviceRecovered { device },
+            // The operator's alone; an app never hears of it.
+            Kind::TickOverrun(_) => Self::Unknown,
             Kind::Draining(v1::Draining { until_ms }) => Self::Draining { until: until_ms.map(Millis::new) },
         })
     }

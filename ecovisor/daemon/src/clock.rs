@@ -27,7 +27,17 @@ pub struct ClockInfo {
 /// Real time since boot, in µs, suspend included.
 #[must_use]
 pub fn boot_us() -> u64 {
-    let now = clock_gettime(ClockId::Boottime);
+    micros_of(ClockId::Boottime)
+}
+
+/// Real time since boot, in µs, without suspend: what the service manager compares stamps with.
+#[must_use]
+pub fn monotonic_us() -> u64 {
+    micros_of(ClockId::Monotonic)
+}
+
+fn micros_of(clock: ClockId) -> u64 {
+    let now = clock_gettime(clock);
     let (seconds, nanos) = (u64::try_from(now.tv_sec).unwrap_or(0), u64::try_from(now.tv_nsec).unwrap_or(0));
     seconds.saturating_mul(1_000_000).saturating_add(nanos / 1_000)
 }

@@ -12,6 +12,7 @@ mod answer;
 mod counters;
 pub mod handle;
 mod lockstep;
+pub mod overrun;
 mod recover;
 mod reload;
 
@@ -29,6 +30,7 @@ use ecovisor_audit::{Applied, Record, Snapshot};
 use ecovisor_core::{Accepted, AppId, Command, ContainerId, Meter, Outcome, Quality, Refusal};
 use ecovisor_units::Millis;
 use handle::{Asked, Engine, LoadedConfig, Mode, QUESTIONS_MAX, TICKS_BEHIND_MAX, Totals, View, Workload};
+use overrun::{Overruns, Pace};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -92,7 +94,8 @@ pub struct Runner {
     /// The same in real µs since boot; `None` before the first tick of this run.
     boot_us: Option<u64>,
     started_ms: u64,
-    late_ms: u64,
+    /// How late the tick under way began, in real µs.
+    late_us: u64,
     outcome: Option<Arc<Outcome>>,
     pending_record: Option<Record>,
     /// Entries that have moved the state and are not in the journal yet: nobody has been told of them.
@@ -101,6 +104,9 @@ pub struct Runner {
     totals: BTreeMap<AppId, Totals>,
     counters: Option<PathBuf>,
     fail_at_tick: Option<u64>,
+    stall_at_tick: Option<u64>,
+    overruns: Overruns,
+    complete: Option<mpsc::Sender<()>>,
     asks: mpsc::Receiver<Asked>,
     joins: mpsc::Receiver<Join>,
     lockstep: Vec<Join>,
@@ -145,6 +151,7 @@ impl Runner {
             clock: parts.clock,
             started_ms: parts.start_ms,
             late_ms: 0,
+            overruns: Overruns::default(),
             workloads: Arc::default(),
             grants: Arc::new(state.grants.clone()),
             totals: Arc::default(),
@@ -170,7 +177,7 @@ impl Runner {
             wall_ms: parts.from_ms,
             boot_us: None,
             started_ms: parts.start_ms,
-            late_ms: 0,
+            late_us: 0,
             outcome,
             pending_record: None,
             unjournaled: Vec::new(),
@@ -178,6 +185,9 @@ impl Runner {
             totals: BTreeMap::new(),
             counters: parts.counters,
             fail_at_tick: parts.fail_at_tick,
+            stall_at_tick: None,
+            overruns: Overruns::default(),
+            complete: None,
             asks,
             joins,
             lockstep: Vec::new(),
@@ -185,6 +195,17 @@ impl Runner {
             ticks,
         };
         (runner, engine)
+    }
+
+    /// Says to `complete` when a tick is complete: gathered within its deadline, journal synced, invariants held, orders
+    /// handed over, published.
+    pub fn tell_complete(&mut self, complete: mpsc::Sender<()>) {
+        self.complete = Some(complete);
+    }
+
+    /// For tests of the watchdog: from this tick on the store takes for ever.
+    pub fn stall_at(&mut self, tick: u64) {
+        self.stall_at_tick = Some(tick);
     }
 
     /// Opens the containers, applies the configuration, settles the time in which no daemon ran: before anybody is let
@@ -212,7 +233,7 @@ impl Runner {
                 () = shutdown.cancelled() => break,
                 () = tokio::time::sleep(wait) => {
                     let now_us = clock::boot_us();
-                    self.late_ms = now_us.saturating_sub(due_us) / 1_000;
+                    self.late_us = now_us.saturating_sub(due_us);
                     self.tick_at(now_us)?;
                     // A late tick is a longer span, never a lost one: the next is due a period after it was due, or
                     // after now where a whole period has been missed.
@@ -227,6 +248,12 @@ impl Runner {
             }
         }
         self.wind_up()
+    }
+
+    /// The real time from tick to tick.
+    #[must_use]
+    pub fn period(&self) -> Millis {
+        Millis::new(self.period_us().div_ceil(1_000))
     }
 
     fn period_us(&self) -> u64 {
@@ -303,20 +330,23 @@ impl Runner {
             return Err(Ended::Told(tick.0));
         }
         if self.mode != Mode::Normal {
+            self.count_overruns(began_us);
             self.publish();
+            self.say_complete();
             return Ok(());
         }
         let entry = Entry::Tick(inputs);
         self.unjournaled.push(entry.clone());
+        self.stall_if_told(tick.0);
         self.flush()?;
         let applied = self.state.apply(&entry).map_err(|broken| Ended::Broken { tick: tick.0, broken })?;
         let Applied::Settled(record) = applied else { return Ok(()) };
         self.note_record(&record);
         self.plant.apply(&record.outcome.orders);
         self.drop_gone();
+        let took_us = self.count_overruns(began_us);
         if let Some(metrics) = &self.metrics {
-            let took_us = clock::boot_us().saturating_sub(began_us);
-            metrics.observe(&record, Duration::from_millis(self.late_ms), Duration::from_micros(took_us));
+            metrics.observe(&record, Duration::from_micros(self.late_us), Duration::from_micros(took_us));
         }
         if let Some(forecasts) = &self.forecasts {
             let live = |meter| self.state.site.quality(meter) == Quality::Live;
@@ -331,7 +361,45 @@ impl Runner {
         self.publish();
         // Nobody may be listening.
         let _ = self.ticks.send(self.view.borrow().clone());
+        self.say_complete();
         Ok(())
+    }
+
+    /// Counts where the tick that began at `began_us` did not keep up; returns how long it took.
+    fn count_overruns(&mut self, began_us: u64) -> u64 {
+        let work_us = clock::boot_us().saturating_sub(began_us);
+        let period_us = match self.site_clock.info.kind {
+            ClockKind::Real | ClockKind::Scaled => self.period_us(),
+            ClockKind::Simulated => 0,
+        };
+        let pace = Pace { late_us: self.late_us, gather_us: self.plant.overdue_us(), work_us, period_us };
+        self.overruns.count(self.state.site.tick(), pace);
+        for overrun in &self.overruns.of_last {
+            tracing::warn!(
+                tick = overrun.tick.0,
+                stage = overrun.stage.name(),
+                took_us = overrun.took_us,
+                "overrun"
+            );
+        }
+        if let Some(metrics) = &self.metrics {
+            metrics.observe_overruns(&self.overruns);
+        }
+        work_us
+    }
+
+    /// Whoever kicks the watchdog and does not listen any more stands still: then no kick is right.
+    fn say_complete(&self) {
+        if let Some(complete) = &self.complete {
+            let _ = complete.try_send(());
+        }
+    }
+
+    /// Waits for ever where a test has asked for a store that does.
+    fn stall_if_told(&self, tick: u64) {
+        while self.stall_at_tick.is_some_and(|stall| tick >= stall) {
+            std::thread::park();
+        }
     }
 
     fn note_record(&mut self, record: &Record) {
@@ -437,7 +505,8 @@ impl Runner {
             outcome: self.outcome.clone(),
             clock: self.site_clock.info,
             started_ms: self.started_ms,
-            late_ms: self.late_ms,
+            late_ms: self.late_us / 1_000,
+            overruns: self.overruns.clone(),
             workloads: Arc::new(self.workloads.clone()),
             grants: Arc::new(self.state.grants.clone()),
             totals: Arc::new(self.totals.clone()),

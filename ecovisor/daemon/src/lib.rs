@@ -21,6 +21,7 @@ pub mod simulate;
 mod store;
 mod trail;
 pub mod upkeep;
+mod watchdog;
 
 use anyhow::Context as _;
 use std::path::Path;

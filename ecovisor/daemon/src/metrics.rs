@@ -6,6 +6,7 @@
 //! | `ecovisor_estimated_ticks_total` | counter | | of these, with any figure on a held or assumed reading |
 //! | `ecovisor_gap_ticks_total` | counter | | of these, that stand for a gap |
 //! | `ecovisor_tick_late_seconds` | gauge | | how late the last tick ended |
+//! | `ecovisor_tick_overruns_total` | counter | `stage` | ticks that did not keep up: `late`, `gather`, `work` |
 //! | `ecovisor_step_seconds` | histogram | | how long a tick took from its end to its orders |
 //! | `ecovisor_app_energy_joules_total` | counter | `app`, `flow` | an app's flows, named as in the ledger |
 //! | `ecovisor_app_carbon_grams_total` | counter | `app` | CO2e charged to an app |
@@ -24,6 +25,7 @@
 
 mod door;
 
+use crate::engine::overrun::{Overruns, Stage};
 use crate::trail::TrailOutcome;
 use anyhow::Context;
 use axum::Router;
@@ -98,6 +100,11 @@ impl Metrics {
         self.step.observe(step.as_secs_f64());
     }
 
+    /// How often the tick loop did not keep up.
+    pub fn observe_overruns(&self, overruns: &Overruns) {
+        self.books.lock().overruns = overruns.counts();
+    }
+
     /// Counts a call that would change something.
     pub fn count_command(&self, outcome: TrailOutcome) {
         let mut totals = self.books.lock();
@@ -165,7 +172,7 @@ impl Books {
     }
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Totals {
     ticks: u64,
     estimated: u64,
@@ -173,10 +180,29 @@ struct Totals {
     late: Duration,
     intensity: CarbonIntensity,
     commands: Commands,
+    overruns: [(Stage, u64); 3],
     apps: BTreeMap<AppId, AppTotals>,
     site: BTreeMap<&'static str, u128>,
     levels: [(&'static str, EnergySum); 3],
     quality: BTreeMap<&'static str, Quality>,
+}
+
+impl Default for Totals {
+    fn default() -> Self {
+        Self {
+            ticks: 0,
+            estimated: 0,
+            gaps: 0,
+            late: Duration::ZERO,
+            intensity: CarbonIntensity::default(),
+            commands: Commands::default(),
+            overruns: Overruns::default().counts(),
+            apps: BTreeMap::new(),
+            site: BTreeMap::new(),
+            levels: Default::default(),
+            quality: BTreeMap::new(),
+        }
+    }
 }
 
 #[derive(Debug, Default)]
@@ -216,7 +242,8 @@ impl Totals {
         self.observe_meters(&outcome.metered, &outcome.events, estimated);
     }
 
-    /// A meter is live when it was read; the events tell when it is not.
+    /// A meter is live when it was read; the events tell when it is not. The core holds no flows of load, grid and
+    /// battery: where one of them was not read, the books' own figure stands in its place.
     fn observe_meters(&mut self, metered: &Metered, events: &[Event], estimated: bool) {
         let read = [
             (Meter::Solar, metered.solar.is_some()),
@@ -227,13 +254,19 @@ impl Totals {
             (Meter::Grid, metered.grid_import.is_some() || metered.grid_export.is_some()),
             (Meter::BatteryFlow, metered.battery_in.is_some() || metered.battery_out.is_some()),
         ];
+        let unread = read.into_iter().filter(|(meter, read)| {
+            let flows = [Meter::Load, Meter::Grid, Meter::BatteryFlow];
+            !read && flows.contains(meter) && self.quality.contains_key(meter_name(*meter))
+        });
+        let unread: Vec<_> = unread.map(|(meter, _)| (meter, Quality::Assumed)).collect();
         let live = read.into_iter().filter(|(_, read)| *read).map(|(meter, _)| (meter, Quality::Live));
         let told = events.iter().filter_map(|event| match event {
             Event::MeterDegraded(meter, quality) => Some((*meter, *quality)),
             Event::MeterRecovered(meter) => Some((*meter, Quality::Live)),
             _ => None,
         });
-        self.quality.extend(live.chain(told).map(|(meter, quality)| (meter_name(meter), quality)));
+        self.quality
+            .extend(live.chain(unread).chain(told).map(|(meter, quality)| (meter_name(meter), quality)));
     }
 }
 
@@ -305,6 +338,8 @@ impl Totals {
         out.count("ecovisor_estimated_ticks", "Ticks with a figure on a held or assumed reading", estimated)?;
         out.count("ecovisor_gap_ticks", "Ticks that stand for a gap", gaps)?;
         out.level("ecovisor_tick_late_seconds", "Lateness of the last tick", self.late.as_secs_f64())?;
+        let overruns = self.overruns.map(|(stage, count)| ([("stage", stage.name())], float(count)));
+        out.counters("ecovisor_tick_overruns", "Ticks that did not keep up", overruns)?;
         let Commands { accepted, refused, denied } = self.commands;
         let results = [("accepted", accepted), ("refused", refused), ("denied", denied)];
         let results = results.map(|(result, count)| ([("result", result)], float(count)));
@@ -419,10 +454,14 @@ mod tests {
         }
 
         fn tick(&mut self, intensity: Option<u64>) {
+            self.tick_with(intensity, Some(2));
+        }
+
+        fn tick_with(&mut self, intensity: Option<u64>, load: Option<u64>) {
             let mut inputs = Inputs { span: Millis::new(1000), ..Inputs::default() };
             let grams = |grams| Reading::now(CarbonIntensity::from_grams_per_kwh(grams));
             inputs.readings.intensity = intensity.map(grams);
-            inputs.readings.load = Some(Reading::now(Energy::from_joules(2)));
+            inputs.readings.load = load.map(|joules| Reading::now(Energy::from_joules(joules)));
             let Ok(Applied::Settled(record)) = self.state.apply(&Entry::Tick(inputs)) else {
                 panic!("no tick")
             };
@@ -452,6 +491,7 @@ mod tests {
     async fn a_scrape_over_http_shows_the_books() {
         let mut scene = Scene::new();
         (0..3).for_each(|_| scene.tick(Some(360)));
+        scene.metrics.observe_overruns(&Overruns { late: 2, ..Overruns::default() });
         scene.metrics.count_command(TrailOutcome::Accepted);
         scene.metrics.count_command(TrailOutcome::Denied);
         let listener = bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
@@ -468,6 +508,8 @@ mod tests {
             ("ecovisor_estimated_ticks_total", 0.0),
             ("ecovisor_gap_ticks_total", 0.0),
             ("ecovisor_tick_late_seconds", 0.005),
+            ("ecovisor_tick_overruns_total{stage=\"late\"}", 2.0),
+            ("ecovisor_tick_overruns_total{stage=\"gather\"}", 0.0),
             ("ecovisor_step_seconds_count", 3.0),
             ("ecovisor_step_seconds_bucket{le=\"0.0002\"}", 0.0),
             ("ecovisor_step_seconds_bucket{le=\"0.0004\"}", 3.0),
@@ -539,6 +581,20 @@ mod tests {
             })
             .collect();
         assert_eq!(told, [Some(0.0), Some(1.0), Some(1.0), Some(1.0), Some(2.0), Some(0.0)]);
+    }
+
+    #[test]
+    fn a_flow_that_is_read_no_more_is_assumed_until_it_is_read_again() {
+        let mut scene = Scene::new();
+        let quality = "ecovisor_meter_quality{meter=\"load\"}";
+        let told: Vec<_> = [None, Some(2), None, Some(2)]
+            .into_iter()
+            .map(|load| {
+                scene.tick_with(Some(1), load);
+                scene.value(quality)
+            })
+            .collect();
+        assert_eq!(told, [None, Some(0.0), Some(2.0), Some(0.0)]);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 
 mod host;
 mod outside;
+mod reader;
 mod status;
 
 pub use host::{Host, OpenError};
@@ -58,6 +59,12 @@ impl Plant {
         let containers = containers.map(|(container, used)| ContainerUse { container, used }).collect();
         let wall = Millis::new(span.wall_ms);
         Inputs { span: span.length, wall, grid_lost: outside.grid_lost, readings, containers }
+    }
+
+    /// How long the last tick waited in vain for a reading, in µs; `None` where all were there in time.
+    #[must_use]
+    pub fn overdue_us(&self) -> Option<u64> {
+        self.host.overdue_us()
     }
 
     /// What counters that survived say of a time in which nobody gathered.

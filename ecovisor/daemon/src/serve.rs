@@ -13,6 +13,7 @@ use crate::metrics::{self, Metrics};
 use crate::plant::Plant;
 use crate::store::{Store, StoreError, WithHistory};
 use crate::trail::Trail;
+use crate::watchdog::{self, Manager, ManagerPlace};
 use crate::{Failure, read_config};
 use anyhow::Context;
 use ecovisor_audit::history::History;
@@ -20,7 +21,7 @@ use serde_json::json;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 /// Arguments of `run`.
@@ -38,8 +39,13 @@ pub struct RunArguments {
     /// Ends the loop at this tick, to see that the process ends with it.
     #[arg(long, hide = true)]
     fail_at_tick: Option<u64>,
+    /// Lets the store take for ever from this tick on, to see that the watchdog is not kicked then.
+    #[arg(long, hide = true)]
+    stall_at_tick: Option<u64>,
     #[command(flatten)]
     user: UserPlaces,
+    #[command(flatten)]
+    manager: ManagerPlace,
 }
 
 /// Where the user's own files are, when not root.
@@ -69,10 +75,13 @@ impl UserPlaces {
 /// Runs a site until it is told to stop.
 pub fn run(arguments: RunArguments) -> Result<(), Failure> {
     let (config, loaded) = read_config(&arguments.config).map_err(Failure::Start)?;
+    let manager = Manager::at(&arguments.manager).map_err(Failure::Start)?;
     let opened = open(&arguments, config, loaded).map_err(bad_start)?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().worker_threads(2).build();
+    // One thread for all calls: a call is some microseconds of work, and handing it from thread to thread costs as much
+    // again (SPECIFICATION.md has the figures). The tick loop has a thread of its own.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.context("cannot start the runtime").map_err(Failure::Start)?;
-    runtime.block_on(serve(opened))
+    runtime.block_on(serve(opened, manager))
 }
 
 /// A damaged store has an exit code of its own: starting again mends nothing.
@@ -99,6 +108,7 @@ struct Opened {
     metrics: Option<(Arc<Metrics>, std::net::SocketAddr)>,
     doors: DoorSettings,
     denied: Arc<Denied>,
+    stall_at_tick: Option<u64>,
 }
 
 fn open(arguments: &RunArguments, config: Config, loaded: LoadedConfig) -> anyhow::Result<Opened> {
@@ -172,7 +182,16 @@ fn open(arguments: &RunArguments, config: Config, loaded: LoadedConfig) -> anyho
         counters: Some(state_dir.join("counters")),
         fail_at_tick: arguments.fail_at_tick,
     };
-    Ok(Opened { parts, ledger, keeper, forecasts: (forecasts, kept), metrics, doors, denied })
+    Ok(Opened {
+        parts,
+        ledger,
+        keeper,
+        forecasts: (forecasts, kept),
+        metrics,
+        doors,
+        denied,
+        stall_at_tick: arguments.stall_at_tick,
+    })
 }
 
 /// A directory that only the daemon's user enters.
@@ -216,8 +235,9 @@ fn start_of(config: &Config, recovered: &Recovered) -> anyhow::Result<(ClockInfo
     Ok((ClockInfo { kind, factor }, start, last_end))
 }
 
-async fn serve(opened: Opened) -> Result<(), Failure> {
-    let Opened { parts, ledger, keeper, forecasts: (forecasts, kept), metrics, doors, denied } = opened;
+async fn serve(opened: Opened, mut manager: Manager) -> Result<(), Failure> {
+    let Opened { parts, ledger, keeper, forecasts: (forecasts, kept), metrics, doors, denied, stall_at_tick } =
+        opened;
     let shutdown = CancellationToken::new();
     let signals = Signals::listen().map_err(Failure::Start)?;
     let scraped = match metrics {
@@ -242,6 +262,12 @@ async fn serve(opened: Opened) -> Result<(), Failure> {
         });
     }
     tokio::spawn(keeper.run(shutdown.clone()));
+    let (complete_in, complete) = mpsc::channel(watchdog::COMPLETE_AHEAD);
+    runner.tell_complete(complete_in);
+    if let Some(tick) = stall_at_tick {
+        runner.stall_at(tick);
+    }
+    let period = runner.period();
     let (ended_in, ended) = oneshot::channel();
     let stop = shutdown.clone();
     let thread = std::thread::Builder::new().name("engine".to_owned()).spawn(move || {
@@ -250,7 +276,11 @@ async fn serve(opened: Opened) -> Result<(), Failure> {
     });
     thread.context("cannot start the engine's thread").map_err(Failure::Start)?;
     tracing::info!(tcp = ?doors.tcp(), "serving");
-    let signalled = tokio::spawn(signals.obey(engine, shutdown.clone()));
+    manager.ready(period);
+    let manager = Arc::new(manager);
+    let (kicking, kicked) = (manager.clone(), engine.clone());
+    tokio::spawn(async move { watchdog::kick_for_ticks(&kicking, &kicked, complete).await });
+    let signalled = tokio::spawn(signals.obey(engine, manager.clone(), shutdown.clone()));
     // The end of the tick loop, by any cause, a panic included, ends the process.
     let ended = ended.await.unwrap_or_else(|_| Err(anyhow::anyhow!("the engine's thread panicked")));
     signalled.abort();
@@ -303,15 +333,20 @@ impl Signals {
     }
 
     /// SIGTERM and SIGINT end the daemon in good order, SIGHUP reads the configuration again.
-    async fn obey(mut self, engine: Engine, shutdown: CancellationToken) {
+    async fn obey(mut self, engine: Engine, manager: Arc<Manager>, shutdown: CancellationToken) {
         loop {
             tokio::select! {
                 _ = self.terminate.recv() => break,
                 _ = self.interrupt.recv() => break,
-                _ = self.hang_up.recv() => reload(&engine).await,
+                _ = self.hang_up.recv() => {
+                    manager.reloading();
+                    reload(&engine).await;
+                    manager.reloaded();
+                }
             }
         }
         tracing::info!("stopping");
+        manager.stopping();
         shutdown.cancel();
     }
 }

@@ -24,6 +24,7 @@ mod shortage;
 mod simulate;
 mod store;
 mod tls;
+mod watchdog;
 
 /// Says by name why a test is skipped; `./test` counts it as such.
 #[macro_export]

@@ -94,6 +94,7 @@ fn card(site: &wire::Site) -> String {
         ("site", if site.name.is_empty() { "(no name)".into() } else { site.name.clone() }),
         ("mode", mode(site)),
         ("tick", tick(site)),
+        ("overruns", overruns(site)),
         ("clock", clock(site)),
         ("solar", flow(flows.solar.as_ref())),
         ("grid import", flow(flows.grid_import.as_ref())),
@@ -134,6 +135,15 @@ fn tick(site: &wire::Site) -> String {
         String::new()
     };
     format!("{} at {}{estimated}{late}", last.tick, crate::time::show(last.wall_start_ms))
+}
+
+/// How often the tick loop did not keep up since the daemon started.
+fn overruns(site: &wire::Site) -> String {
+    let wire::TickOverruns { late, gather, work } = site.overruns.unwrap_or_default();
+    let counts = [(late, "late"), (gather, "without a reading in time"), (work, "longer than a tick")];
+    let counts = counts.iter().filter(|(count, _)| *count > 0);
+    let counts: Vec<String> = counts.map(|(count, what)| format!("{count} {what}")).collect();
+    if counts.is_empty() { "none".into() } else { format!("ticks: {}", counts.join(", ")) }
 }
 
 fn clock(site: &wire::Site) -> String {

@@ -49,6 +49,9 @@ fn kind(kind: &Kind) -> (&'static str, Value) {
             ("device_degraded", object!(e => DeviceDegraded { device; quality: state::quality(*quality) }))
         }
         Kind::DeviceRecovered(e) => ("device_recovered", object!(e => DeviceRecovered { device })),
+        Kind::TickOverrun(e) => {
+            ("tick_overrun", object!(e => TickOverrun { took_us; stage: state::tick_stage(*stage) }))
+        }
         Kind::Draining(e) => ("draining", object!(e => Draining { until_ms })),
     }
 }

@@ -18,7 +18,12 @@ pub fn site(site: &wire::Site) -> Value {
         policies: policies.as_ref().map(self::policies),
         freshness: self::freshness(freshness.as_ref()),
         last: last.as_ref().map(tick),
+        overruns: overruns.as_ref().map(self::overruns),
     })
+}
+
+fn overruns(overruns: &wire::TickOverruns) -> Value {
+    object!(overruns => TickOverruns { late, gather, work })
 }
 
 fn capacity(capacity: &wire::SiteCapacity) -> Value {

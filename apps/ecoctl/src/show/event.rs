@@ -40,12 +40,23 @@ pub fn clause(event: &wire::Event) -> String {
         ),
         Kind::DeviceDegraded(e) => format!("device {} is {}", e.device, state::quality(e.quality)),
         Kind::DeviceRecovered(e) => format!("device {} is back", e.device),
+        Kind::TickOverrun(e) => overrun(e),
         Kind::Draining(e) => format!("draining, {}", or(e.until_ms, until, "until its debts are settled")),
     }
 }
 
 fn until(ms: u64) -> String {
     format!("until {}", crate::time::show(ms))
+}
+
+fn overrun(event: &wire::TickOverrun) -> String {
+    let took = super::span(event.took_us.div_ceil(1_000));
+    match event.stage() {
+        wire::TickStage::Late => format!("the tick began {took} late"),
+        wire::TickStage::Gather => format!("the tick went on without a reading, after {took}"),
+        wire::TickStage::Work => format!("the tick took {took}, longer than a tick"),
+        wire::TickStage::Unspecified => format!("the tick took {took}"),
+    }
 }
 
 fn lease_expired(event: &wire::LeaseExpired) -> String {
@@ -73,6 +84,8 @@ mod tests {
         check(Some(Kind::LeaseExpired(expired)), "lease of container power cap of one ended");
         let degraded = wire::DeviceDegraded { device: "pv".into(), quality: 2 };
         check(Some(Kind::DeviceDegraded(degraded)), "device pv is held");
+        let overrun = wire::TickOverrun { stage: 1, took_us: 60_001 };
+        check(Some(Kind::TickOverrun(overrun)), "the tick began 61 ms late");
         check(None, "something this ecoctl does not know yet");
     }
 }

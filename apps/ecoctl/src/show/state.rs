@@ -35,6 +35,8 @@ words! {
     site_mode: SiteMode, "SITE_MODE_";
     /// `grid_meter`, `storage` and so on.
     device_role: DeviceRole, "DEVICE_ROLE_";
+    /// `late`, `gather`, `work`.
+    tick_stage: TickStage, "TICK_STAGE_";
     /// `live`, `held`, `implausible`, `lost`.
     device_state: DeviceState, "DEVICE_STATE_";
     /// `battery_charge_rate` and so on.

@@ -242,6 +242,7 @@ pub fn site() -> wire::Site {
         freshness: Some(freshness()),
         last: Some(tick(42)),
         tick_late_ms: 0,
+        overruns: Some(wire::TickOverruns { late: 2, gather: 1, work: 0 }),
     }
 }
 

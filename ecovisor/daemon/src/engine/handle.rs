@@ -1,6 +1,7 @@
 //! What the rest of the daemon knows of the engine: a view of the state as it was last published, and a bounded queue
 //! of questions that the one task which owns the state answers.
 
+use super::overrun::Overruns;
 use crate::clock::ClockInfo;
 use ecovisor_audit::journal::{Grants, Target};
 use ecovisor_core::{Accepted, AppId, Command, ContainerId, Outcome, Quality, Refusal, Site, Tick};
@@ -136,6 +137,8 @@ pub struct View {
     pub started_ms: u64,
     /// How late the last tick came, in real ms.
     pub late_ms: u64,
+    /// How often the tick loop did not keep up, and where in the last tick.
+    pub overruns: Overruns,
     /// What each container is.
     pub workloads: Arc<BTreeMap<ContainerId, Workload>>,
     /// What each app's owner may attach.

@@ -4,6 +4,7 @@
 
 use super::Span;
 use super::outside::{PlantError, read};
+use super::reader::{Key, Reader, Round};
 use super::status::Status;
 use crate::clock;
 use crate::config::{Config, IdleChoice, LoadSection};
@@ -16,7 +17,7 @@ use ecovisor_drivers::host::{
 };
 use ecovisor_drivers::sim::workload::{Demand, Workload};
 use ecovisor_drivers::trace;
-use ecovisor_drivers::{ApplyError, CpuMeter, PowerCap, ReadError};
+use ecovisor_drivers::{ApplyError, CpuMeter as _, PowerCap, ReadError};
 use ecovisor_units::{Energy, Millis, Power};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -47,9 +48,61 @@ pub struct Used {
 
 enum Body {
     /// Real processes.
-    Real { meter: Box<dyn CpuMeter>, before: Option<CpuTime>, cap: Option<(CappedCgroup, Option<Applied>)> },
+    Real { counter: Counter, cap: Option<(CappedCgroup, Option<Applied>)> },
     /// An emulated load.
     Emulated(Workload),
+}
+
+/// What a counter of CPU time said last.
+#[derive(Clone, Copy, Debug, Default)]
+struct Counter {
+    before: Option<CpuTime>,
+    /// Real time since then, in µs: more than a tick where it was not read for a while.
+    age_us: u64,
+}
+
+impl Counter {
+    fn at(before: Option<CpuTime>) -> Self {
+        Self { before, age_us: 0 }
+    }
+
+    /// What it says now and said before, and how much of the growth is of the last `real_us`: what was counted over a
+    /// longer time is spread evenly, since the ticks between were settled without it.
+    fn grow(&mut self, now: CpuTime, real_us: u64) -> Growth {
+        let before = self.before.replace(now).unwrap_or(now);
+        let over_us = std::mem::take(&mut self.age_us).max(real_us);
+        Growth { before, now, real_us, over_us }
+    }
+}
+
+/// How far a counter has come.
+#[derive(Clone, Copy, Debug)]
+struct Growth {
+    before: CpuTime,
+    now: CpuTime,
+    real_us: u64,
+    over_us: u64,
+}
+
+impl Growth {
+    /// CPU time of the tick.
+    fn used(self) -> CpuTime {
+        CpuTime::from_nanos(self.part(self.now.since(self.before).nanos()))
+    }
+
+    /// Energy of the tick beyond idling.
+    fn active(self, model: &PowerModel) -> Energy {
+        Energy::new(self.part(model.active_between(self.before, self.now).get()))
+    }
+
+    /// The tick's part of what came over a longer time, rounded down; the whole where there was no longer time.
+    fn part(self, whole: u64) -> u64 {
+        let product = u128::from(whole) * u128::from(self.real_us);
+        match product.checked_div(u128::from(self.over_us)) {
+            Some(part) if self.over_us > self.real_us => u64::try_from(part).unwrap_or(u64::MAX),
+            Some(_) | None => whole,
+        }
+    }
 }
 
 /// What was last written to an actuator, so that only changes are written.
@@ -73,7 +126,9 @@ pub struct Host {
     hierarchies: Option<Hierarchies>,
     proc: PathBuf,
     containers: BTreeMap<ContainerId, Metered>,
-    busy_before: Option<CpuTime>,
+    reader: Reader,
+    machine: Counter,
+    overdue_us: Option<u64>,
     emulated: BTreeMap<String, (Demand, Power)>,
     status: Status,
 }
@@ -92,6 +147,9 @@ impl Host {
             .map_err(|e| refuse(e.to_string()))?;
         let loads = config.sim.iter().flat_map(|sim| sim.loads.iter());
         let emulated = loads.map(open_load).collect::<Result<_, _>>()?;
+        let mut reader = Reader::default();
+        let (root, per_second) = (proc.clone(), ticks_per_second());
+        reader.add(Key::Machine, Box::new(move || Ok(machine_time(&root, per_second)?.busy)));
         Ok(Self {
             model,
             idle_rule: match config.host.idle_rule {
@@ -102,7 +160,9 @@ impl Host {
             hierarchies: Hierarchies::detect(&config.host.cgroup_root),
             proc,
             containers: BTreeMap::new(),
-            busy_before: machine.ok().map(|machine| machine.busy),
+            reader,
+            machine: Counter::at(machine.ok().map(|machine| machine.busy)),
+            overdue_us: None,
             emulated,
             status: Status::new("host", "host", &[DeviceRole::ContainerMeter, DeviceRole::PowerCap]),
         })
@@ -136,8 +196,8 @@ impl Host {
             )));
         }
         let (body, metered_only) = match target {
-            Target::Cgroup(path) => self.open_cgroup(path)?,
-            Target::ProcessTree { pid, start_ticks } => self.open_tree(*pid, *start_ticks)?,
+            Target::Cgroup(path) => self.open_cgroup(container, path)?,
+            Target::ProcessTree { pid, start_ticks } => self.open_tree(container, *pid, *start_ticks)?,
             Target::Emulated(name) => {
                 let load = self.emulated.get(name);
                 let (demand, _) =
@@ -150,7 +210,11 @@ impl Host {
         Ok(metered_only)
     }
 
-    fn open_cgroup(&self, path: &str) -> Result<(Body, Option<String>), OpenError> {
+    fn open_cgroup(
+        &mut self,
+        container: ContainerId,
+        path: &str,
+    ) -> Result<(Body, Option<String>), OpenError> {
         let none = || OpenError::NoSuch("there are no cgroups on this machine".to_owned());
         let hierarchies = self.hierarchies.as_ref().ok_or_else(none)?;
         let cgroup = Cgroup::existing(hierarchies, Path::new(path));
@@ -160,10 +224,16 @@ impl Host {
             Ok(()) => (Some((CappedCgroup::new(cgroup, self.cap_model(), Power::ZERO), None)), None),
             Err(error) => (None, Some(error.to_string())),
         };
-        Ok((Body::Real { meter: Box::new(meter), before: Some(before), cap }, why))
+        self.reader.add(Key::Container(container), Box::new(move || meter.cpu_time()));
+        Ok((Body::Real { counter: Counter::at(Some(before)), cap }, why))
     }
 
-    fn open_tree(&self, pid: u32, start_ticks: u64) -> Result<(Body, Option<String>), OpenError> {
+    fn open_tree(
+        &mut self,
+        container: ContainerId,
+        pid: u32,
+        start_ticks: u64,
+    ) -> Result<(Body, Option<String>), OpenError> {
         let gone = |why: String| OpenError::NoSuch(format!("process {pid}: {why}"));
         let mut tree =
             ProcessTree::new(&self.proc, pid, ticks_per_second()).map_err(|e| gone(e.to_string()))?;
@@ -173,7 +243,8 @@ impl Host {
         let before = tree.cpu_time().ok();
         let why = "a process tree has no quota of its own: start it with `ecoctl run`, or attach a cgroup"
             .to_owned();
-        Ok((Body::Real { meter: Box::new(tree), before, cap: None }, Some(why)))
+        self.reader.add(Key::Container(container), Box::new(move || tree.cpu_time()));
+        Ok((Body::Real { counter: Counter::at(before), cap: None }, Some(why)))
     }
 
     /// The model by which a cap becomes a quota. Where idle power is charged by reservation, a reserved core costs its
@@ -191,6 +262,7 @@ impl Host {
     pub fn detach(&mut self, container: ContainerId) {
         self.cap(container, None, false);
         self.containers.remove(&container);
+        self.reader.remove(Key::Container(container));
     }
 
     /// Lifts every cap.
@@ -237,15 +309,15 @@ impl Host {
     pub fn measure(&mut self, span: Span) -> Used {
         let now_ms = clock::wall_ms();
         let real = Millis::new(span.real_us / 1_000);
-        let machine = machine_time(&self.proc, ticks_per_second());
+        let mut round = self.read(span);
+        let machine = round.read.remove(&Key::Machine).unwrap_or_else(|| Err(no_answer("the machine")));
         let readable = machine.is_ok();
         match &machine {
             Ok(_) => self.status.read(now_ms),
             Err(error) => self.status.failed(error, now_ms),
         }
-        let busy = machine.ok().map(|machine| machine.busy);
-        let before = std::mem::replace(&mut self.busy_before, busy);
-        let busy = busy.zip(before).map_or(CpuTime::ZERO, |(now, before)| now.since(before));
+        self.machine.age_us = self.machine.age_us.saturating_add(span.real_us);
+        let busy = machine.map_or(CpuTime::ZERO, |now| self.machine.grow(now, span.real_us).used());
         let mut used: Vec<(ContainerId, Grown)> = Vec::new();
         let mut emulated = Vec::new();
         for (&id, metered) in &mut self.containers {
@@ -253,8 +325,12 @@ impl Host {
                 Body::Emulated(workload) => {
                     emulated.push((id, Some(Reading::now(workload.draw(span.wall_ms, span.length)))));
                 }
-                Body::Real { meter, before, .. } => {
-                    used.push((id, grown(meter.as_mut(), before, &self.model)))
+                Body::Real { counter, .. } => {
+                    counter.age_us = counter.age_us.saturating_add(span.real_us);
+                    let now = round.read.remove(&Key::Container(id));
+                    let now = now.unwrap_or_else(|| Err(no_answer(&shown(&metered.target))));
+                    let growth = now.map(|now| counter.grow(now, span.real_us));
+                    used.push((id, growth.map(|growth| (growth.active(&self.model), growth.used()))));
                 }
             }
         }
@@ -277,15 +353,43 @@ impl Host {
         Used { whole, readable, containers }
     }
 
+    /// Reads every counter that answers in time. Where no real time has passed nothing can have been used: a simulated
+    /// site reads nothing.
+    fn read(&mut self, span: Span) -> Round {
+        let round = match span.real_us {
+            0 => Round { read: self.unmoved(), overdue_us: None },
+            _ => self.reader.round(),
+        };
+        self.overdue_us = round.overdue_us;
+        round
+    }
+
+    /// Every counter as it was.
+    fn unmoved(&self) -> BTreeMap<Key, Result<CpuTime, ReadError>> {
+        let machine = (Key::Machine, self.machine.before);
+        let containers = self.containers.iter().filter_map(|(id, metered)| match &metered.body {
+            Body::Real { counter, .. } => Some((Key::Container(*id), counter.before)),
+            Body::Emulated(_) => None,
+        });
+        let all = std::iter::once(machine).chain(containers);
+        all.map(|(key, before)| (key, Ok(before.unwrap_or(CpuTime::ZERO)))).collect()
+    }
+
+    /// How long the last round of readings waited for some in vain, in µs; `None` where all were there in time.
+    #[must_use]
+    pub fn overdue_us(&self) -> Option<u64> {
+        self.overdue_us
+    }
+
     /// What cgroups used in a time in which nobody gathered, beyond idling: their counters went on.
     pub fn measure_absence(&mut self, span: Span) -> Vec<(ContainerId, Option<Reading<Energy>>)> {
+        let mut round = self.reader.round();
         let mut all = Vec::new();
         for (&id, metered) in &mut self.containers {
-            if let (Target::Cgroup(_), Body::Real { meter, before, .. }) =
-                (&metered.target, &mut metered.body)
-            {
-                let active = grown(meter.as_mut(), before, &self.model).ok();
-                all.push((id, active.map(|(active, _)| Reading::now(scaled(active, span)))));
+            if let (Target::Cgroup(_), Body::Real { counter, .. }) = (&metered.target, &mut metered.body) {
+                let now = round.read.remove(&Key::Container(id)).and_then(Result::ok);
+                let active = now.map(|now| counter.grow(now, span.real_us).active(&self.model));
+                all.push((id, active.map(|active| Reading::now(scaled(active, span)))));
             }
         }
         all
@@ -295,7 +399,7 @@ impl Host {
     #[must_use]
     pub fn counters(&self) -> Vec<(ContainerId, u64)> {
         let said = |metered: &Metered| match (&metered.target, &metered.body) {
-            (Target::Cgroup(_), Body::Real { before, .. }) => before.map(CpuTime::nanos),
+            (Target::Cgroup(_), Body::Real { counter, .. }) => counter.before.map(CpuTime::nanos),
             (_, Body::Real { .. } | Body::Emulated(_)) => None,
         };
         self.containers.iter().filter_map(|(id, metered)| Some((*id, said(metered)?))).collect()
@@ -304,8 +408,8 @@ impl Host {
     /// What a counter said when it was last settled.
     pub fn recall(&mut self, container: ContainerId, nanos: u64) {
         let metered = self.containers.get_mut(&container);
-        if let Some(Metered { target: Target::Cgroup(_), body: Body::Real { before, .. }, .. }) = metered {
-            *before = Some(CpuTime::from_nanos(nanos));
+        if let Some(Metered { target: Target::Cgroup(_), body: Body::Real { counter, .. }, .. }) = metered {
+            *counter = Counter::at(Some(CpuTime::from_nanos(nanos)));
         }
     }
 
@@ -350,15 +454,9 @@ fn written(actuator: &mut impl PowerCap, cap: Option<Power>) -> Result<(), Apply
     }
 }
 
-/// What a meter counted since it was last asked: its energy beyond idling, and the CPU time.
-fn grown(
-    meter: &mut dyn CpuMeter,
-    before: &mut Option<CpuTime>,
-    model: &PowerModel,
-) -> Result<(Energy, CpuTime), ReadError> {
-    let now = meter.cpu_time()?;
-    let was = before.replace(now).unwrap_or(now);
-    Ok((model.active_between(was, now), now.since(was)))
+/// A counter that was not there by the deadline.
+fn no_answer(what: &str) -> ReadError {
+    ReadError::transient(format!("the CPU time of {what}"))
 }
 
 /// Energy of real time as energy of virtual time: × virtual span ÷ real span, rounded down.

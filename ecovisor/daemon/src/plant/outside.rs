@@ -230,6 +230,16 @@ impl Outside {
         readings.grid_import = reading(Meter::GridImport, Some(&mut self.grid_status));
         readings.grid_export = reading(Meter::GridExport, None);
         readings.load = reading(Meter::Load, Some(&mut self.load_status));
+        // A device of several figures is ill where any of them is.
+        for meter in [Meter::BatteryIn, Meter::BatteryOut, Meter::GridExport] {
+            let status = match meter {
+                Meter::GridExport => &mut self.grid_status,
+                _ => &mut self.battery_status,
+            };
+            if let (Some(status), Err(error)) = (status, meters.readings.of(meter)) {
+                status.also_failed(error, now_ms);
+            }
+        }
         Seen { readings, grid_lost }
     }
 

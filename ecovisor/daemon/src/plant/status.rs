@@ -41,9 +41,15 @@ impl Status {
 
     /// Counts a fault at `now_ms`.
     pub fn failed(&mut self, error: &ReadError, now_ms: u64) {
-        self.now_ms = now_ms;
         self.reads += 1;
-        self.failed_reads += 1;
+        self.also_failed(error, now_ms);
+    }
+
+    /// Counts a fault in a reading of several figures that has been counted: it is one failed reading, whatever failed.
+    pub fn also_failed(&mut self, error: &ReadError, now_ms: u64) {
+        let counted = self.last_error.as_ref().is_some_and(|(_, at)| *at == now_ms);
+        self.now_ms = now_ms;
+        self.failed_reads += u64::from(!counted);
         self.last_error = Some((error.to_string(), now_ms));
         self.state = match error {
             ReadError::Transient { .. } => DeviceState::Held,
@@ -83,5 +89,8 @@ mod tests {
         assert_eq!((device.reads, device.failed_reads, device.last_error_ms), (2, 1, Some(3_000)));
         status.read(4_000);
         assert_eq!((status.device().state, status.device().age_ms), (DeviceState::Live, Some(0)));
+        (0..2).for_each(|_| status.also_failed(&ReadError::transient("battery_in"), 4_000));
+        let device = status.device();
+        assert_eq!((device.state, device.reads, device.failed_reads), (DeviceState::Held, 3, 2));
     }
 }

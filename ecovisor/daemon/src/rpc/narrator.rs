@@ -2,9 +2,10 @@
 //! large an overdraft was from its first to its last tick, which rate a charge had) is remembered here.
 
 use super::show::{quality, uj};
-use crate::engine::handle::{DeviceRole, Engine, TICKS_BEHIND_MAX, View};
+use crate::engine::handle::{Device, DeviceRole, DeviceState, Engine, TICKS_BEHIND_MAX, View};
+use crate::engine::overrun::Stage;
 use ecovisor_core::site::AppOutcome;
-use ecovisor_core::{AppId, Container, ContainerId, Event, Meter, Setting};
+use ecovisor_core::{AppId, Container, ContainerId, Event, Meter, Quality, Setting};
 use ecovisor_proto::v1;
 use ecovisor_proto::v1::event::Kind;
 use ecovisor_units::EnergySum;
@@ -21,6 +22,8 @@ pub enum About {
     App(AppId),
     /// To a reading of the site, and so to whoever's figures rest on it.
     Reading(Meter),
+    /// To the daemon itself: the operator's alone.
+    Loop,
 }
 
 /// A tick's events.
@@ -93,12 +96,38 @@ impl Narrator {
         let mut told = Vec::new();
         for event in &outcome.events {
             let kinds = self.kinds(view, &outcome.apps, event);
-            told.extend(kinds.into_iter().map(|(about, kind)| {
-                (about, v1::Event { tick: outcome.tick.0, wall_ms: end_ms, kind: Some(kind) })
-            }));
+            told.extend(
+                kinds.into_iter().map(|(about, kind)| (about, event_at(outcome.tick.0, end_ms, kind))),
+            );
         }
+        let own = self.of_devices(view).into_iter().chain(overruns(view));
+        let untold = own.filter(|(_, kind)| !told.iter().any(|(_, event)| same_device(event, kind)));
+        let untold: Vec<_> = untold.collect();
+        told.extend(untold.into_iter().map(|(about, kind)| (about, event_at(outcome.tick.0, end_ms, kind))));
         self.previous = view.clone();
         told
+    }
+
+    /// Devices that do not answer any more, or do again, as the shell saw it: of the readings that the core does not hold
+    /// (load, grid, flows of the battery, containers) nobody else tells.
+    fn of_devices(&self, view: &View) -> Vec<(About, Kind)> {
+        let before = |name: &str| self.previous.devices.iter().find(|device| device.name == name);
+        let changed = view.devices.iter().filter_map(|device| {
+            let (was, is) = (before(&device.name)?.state, device.state);
+            let about = About::Reading(read_by(device)?);
+            let name = device.name.clone();
+            match (was == DeviceState::Live, is == DeviceState::Live) {
+                (true, false) => {
+                    let quality = quality(rests_on(is)).into();
+                    Some((about, Kind::DeviceDegraded(v1::DeviceDegraded { device: name, quality })))
+                }
+                (false, true) if before(&device.name)?.reads > 0 => {
+                    Some((about, Kind::DeviceRecovered(v1::DeviceRecovered { device: name })))
+                }
+                (false, true) | (true, true) | (false, false) => None,
+            }
+        });
+        changed.collect()
     }
 
     /// What an event of the core is on the wire; nothing where the wire says it otherwise: gaps are marked on ticks,
@@ -185,6 +214,52 @@ impl Narrator {
         let of = |view: &'a View| view.site.containers(false).iter().find(|container| container.id == id);
         of(view).or_else(|| of(&self.previous))
     }
+}
+
+fn event_at(tick: u64, wall_ms: u64, kind: Kind) -> v1::Event {
+    v1::Event { tick, wall_ms, kind: Some(kind) }
+}
+
+/// What the books do without a reading of these: the core holds solar, levels and intensity and tells so itself; of
+/// anything else their own figure stands in its place.
+fn rests_on(state: DeviceState) -> Quality {
+    match state {
+        DeviceState::Live => Quality::Live,
+        DeviceState::Held | DeviceState::Implausible | DeviceState::Lost => Quality::Assumed,
+    }
+}
+
+/// The reading for which a device is asked, of those that the core does not hold.
+fn read_by(device: &Device) -> Option<Meter> {
+    device.roles.iter().find_map(|role| match role {
+        DeviceRole::GridMeter => Some(Meter::Grid),
+        DeviceRole::LoadMeter | DeviceRole::ContainerMeter => Some(Meter::Load),
+        DeviceRole::Storage => Some(Meter::BatteryFlow),
+        DeviceRole::Solar | DeviceRole::Curtailment | DeviceRole::PowerCap | DeviceRole::CarbonSignal => None,
+    })
+}
+
+/// Whether an event has already told of the device that `kind` is about.
+fn same_device(event: &v1::Event, kind: &Kind) -> bool {
+    let device = |kind: &Kind| match kind {
+        Kind::DeviceDegraded(v1::DeviceDegraded { device, .. })
+        | Kind::DeviceRecovered(v1::DeviceRecovered { device }) => Some(device.clone()),
+        _ => None,
+    };
+    device(kind).is_some_and(|is| event.kind.as_ref().and_then(device) == Some(is))
+}
+
+/// Where the tick loop did not keep up in this tick.
+fn overruns(view: &View) -> impl Iterator<Item = (About, Kind)> {
+    view.overruns.of_last.iter().map(|overrun| {
+        let stage = match overrun.stage {
+            Stage::Late => v1::TickStage::Late,
+            Stage::Gather => v1::TickStage::Gather,
+            Stage::Work => v1::TickStage::Work,
+        };
+        let kind = v1::TickOverrun { stage: stage.into(), took_us: overrun.took_us };
+        (About::Loop, Kind::TickOverrun(kind))
+    })
 }
 
 /// The devices behind a reading; where the site has none, the reading's own name, since somebody should be told.

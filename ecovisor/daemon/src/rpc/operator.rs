@@ -389,8 +389,8 @@ fn all_events(told: &Told, watched: &mut Watched, only: Option<AppId>) -> Vec<(O
     for (about, event) in &told.events {
         match about {
             About::App(id) if wanted(*id) => events.push((name(*id), event.clone())),
-            About::Reading(_) if only.is_none() => events.push((None, event.clone())),
-            About::App(_) | About::Reading(_) => {}
+            About::Reading(_) | About::Loop if only.is_none() => events.push((None, event.clone())),
+            About::App(_) | About::Reading(_) | About::Loop => {}
         }
     }
     for app in view.site.apps(false).iter().filter(|app| wanted(app.id)) {

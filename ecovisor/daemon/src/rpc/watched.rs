@@ -138,6 +138,7 @@ fn concerns(view: &View, app: &App, about: About) -> bool {
         About::Reading(Meter::BatteryLevel | Meter::BatteryFlow) => !share.battery.capacity.is_zero(),
         About::Reading(Meter::Intensity | Meter::Grid) => !share.grid_limit.is_zero(),
         About::Reading(Meter::Load) => app.id == AppId::HOUSE,
+        About::Loop => false,
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::{battery, carbon, clock, containers, flows, freshness, share, state, system, uj};
 use crate::engine::handle::{Device, DeviceRole, DeviceState, Mode, View};
+use crate::engine::overrun::Overruns;
 use crate::identity::Paths;
 use ecovisor_audit::Record;
 use ecovisor_core::site::AppOutcome;
@@ -122,7 +123,13 @@ pub fn site(view: &View, paths: &Paths) -> v1::Site {
         freshness: Some(freshness(view)),
         last: tick(view, paths, 0),
         tick_late_ms: view.late_ms,
+        overruns: Some(overruns(&view.overruns)),
     }
+}
+
+fn overruns(overruns: &Overruns) -> v1::TickOverruns {
+    let Overruns { late, gather, work, of_last: _ } = *overruns;
+    v1::TickOverruns { late, gather, work }
 }
 
 fn capacity(rules: &Rules) -> v1::SiteCapacity {
