@@ -74,10 +74,18 @@ pub struct Caller {
     pub app: App,
     /// What it showed.
     pub identity: Arc<Identity>,
-    /// For the audit trail.
-    pub actor: Actor,
+    /// What it calls.
+    pub method: &'static str,
     /// The state when it called.
     pub view: Arc<View>,
+}
+
+impl Caller {
+    /// For the audit trail; made only where something is audited, since questions are many.
+    #[must_use]
+    pub fn actor(&self) -> Actor {
+        self.identity.actor(self.method)
+    }
 }
 
 impl Behind {
@@ -91,8 +99,7 @@ impl Behind {
         match &*identity {
             Identity::App { id, app, .. } => {
                 let app = find(&view, *id).cloned().ok_or_else(|| Problem::unknown_app(app.as_str()))?;
-                let actor = identity.actor(method);
-                Ok(Caller { app, identity, actor, view })
+                Ok(Caller { app, identity, method, view })
             }
             Identity::Operator { .. } => Err(Problem::not_allowed(
                 "the operator is no app: call OperatorService (ShowApp, ApplySetter, ListAppContainers, \

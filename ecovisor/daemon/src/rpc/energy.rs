@@ -2,7 +2,7 @@
 
 use super::errors::Problem;
 use super::ledger::Readers;
-use super::streams::{Answers, follow};
+use super::streams::{Answers, Followed, follow};
 use super::usage::Whose;
 use super::watched::{Thresholds, Watched};
 use super::{Behind, containers, find, forecast, ledger, lockstep, setters, show};
@@ -32,14 +32,14 @@ impl Energy {
     ) -> Answer<v1::SettingReply> {
         let caller = self.behind.app(&request, method)?;
         let set = Some(set(request.into_inner()));
-        Ok(Response::new(setters::apply(&self.behind, caller.actor, caller.app.id, set).await?))
+        Ok(Response::new(setters::apply(&self.behind, caller.actor(), caller.app.id, set).await?))
     }
 }
 
 #[tonic::async_trait]
 impl EnergyService for Energy {
-    type WatchTicksStream = Answers<v1::Tick>;
-    type WatchEventsStream = Answers<v1::WatchEventsReply>;
+    type WatchTicksStream = Followed<v1::Tick>;
+    type WatchEventsStream = Followed<v1::WatchEventsReply>;
     type RunLockstepStream = Answers<v1::LockstepTick>;
 
     async fn get_energy_system(
@@ -128,7 +128,7 @@ impl EnergyService for Energy {
         let grants = caller.view.grants.get(&caller.app.id).cloned().unwrap_or_default();
         let claimant = Claimant::new(&caller.identity, &grants);
         let wanted = request.into_inner();
-        let made = containers::attach(&self.behind, caller.actor, claimant, &caller.app, wanted).await?;
+        let made = containers::attach(&self.behind, caller.actor(), claimant, &caller.app, wanted).await?;
         Ok(Response::new(made))
     }
 
@@ -138,7 +138,7 @@ impl EnergyService for Energy {
     ) -> Answer<v1::DetachContainerReply> {
         let caller = self.behind.app(&request, "DetachContainer")?;
         let v1::DetachContainerRequest { name } = request.into_inner();
-        Ok(Response::new(containers::detach(&self.behind, caller.actor, &caller.app, &name).await?))
+        Ok(Response::new(containers::detach(&self.behind, caller.actor(), &caller.app, &name).await?))
     }
 
     async fn run_lockstep(

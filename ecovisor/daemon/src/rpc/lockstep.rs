@@ -115,7 +115,7 @@ async fn hear(
     }
     let mut refusals = Vec::new();
     for (index, v1::Setter { set }) in (0..).zip(setters) {
-        if let Err(problem) = setters::apply(behind, caller.actor.clone(), caller.app.id, set).await {
+        if let Err(problem) = setters::apply(behind, caller.actor(), caller.app.id, set).await {
             refusals.push(refusal(index, problem));
         }
     }

@@ -5,7 +5,7 @@ use super::errors::Problem;
 use super::ledger::Readers;
 use super::narrator::{About, Told};
 use super::show::site as show_site;
-use super::streams::{Answers, follow};
+use super::streams::{Answers, Followed, follow};
 use super::usage::Whose;
 use super::watched::{Thresholds, Watched};
 use super::{Behind, backup, containers, forecast, history, ledger, named, setters, show};
@@ -102,8 +102,8 @@ impl Operator {
 
 #[tonic::async_trait]
 impl OperatorService for Operator {
-    type WatchAllEventsStream = Answers<v1::WatchAllEventsReply>;
-    type WatchSiteStream = Answers<v1::SiteTick>;
+    type WatchAllEventsStream = Followed<v1::WatchAllEventsReply>;
+    type WatchSiteStream = Followed<v1::SiteTick>;
     type QueryLedgerStream = Answers<v1::LedgerRow>;
     type ExportLedgerStream = Answers<v1::ExportLedgerReply>;
     type BackupStoreStream = Answers<v1::BackupStoreReply>;

@@ -1,74 +1,106 @@
 //! Subscriptions. A reader that is slow loses the oldest of what it did not read, and is told how much; it never holds
 //! up anybody else.
+//!
+//! A subscription is asked for its next message when the reader's window has room for one, and makes it then: no task, no
+//! queue and no message wait for a reader beside the news that all share.
 
 use super::errors::Problem;
-use std::time::Duration;
-use tokio::sync::broadcast::error::RecvError;
-use tokio::sync::{broadcast, mpsc};
-use tokio::time::timeout;
-use tokio_stream::wrappers::ReceiverStream;
-use tokio_util::sync::CancellationToken;
+use std::collections::VecDeque;
+use std::future::Future as _;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use tokio::sync::broadcast;
+use tokio_stream::Stream;
+use tokio_stream::wrappers::errors::BroadcastStreamRecvError;
+use tokio_stream::wrappers::{BroadcastStream, ReceiverStream};
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use tonic::Status;
 
-/// What a subscription sends.
+/// What a conversation sends.
 pub type Answers<T> = ReceiverStream<Result<T, Status>>;
 
-/// Messages that wait for a slow reader's window besides what the broadcast keeps. One is being sent, one is ready.
-pub const AHEAD_MAX: usize = 2;
+/// What a subscription sends.
+pub type Followed<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
-/// How long a reader may take to be told that the ecovisor stops.
-const FAREWELL: Duration = Duration::from_secs(1);
+/// Messages that wait for a slow partner's window in a conversation. One is being sent, one is ready.
+pub const AHEAD_MAX: usize = 2;
 
 /// Sends what `tell` makes of every piece of news, until the reader goes, the ecovisor stops, or `tell` has a problem.
 /// `tell` hears how many pieces were lost since it last said something.
-pub fn follow<N, T, F>(mut news: broadcast::Receiver<N>, stop: CancellationToken, mut tell: F) -> Answers<T>
+pub fn follow<N, T, F>(news: broadcast::Receiver<N>, stop: CancellationToken, tell: F) -> Followed<T>
 where
     N: Clone + Send + 'static,
-    T: Send + 'static,
-    F: FnMut(&N, u64) -> Result<Vec<T>, Problem> + Send + 'static,
+    T: Send + Unpin + 'static,
+    F: FnMut(&N, u64) -> Result<Vec<T>, Problem> + Send + Unpin + 'static,
 {
-    let (answers, out) = mpsc::channel(AHEAD_MAX);
-    tokio::spawn(async move {
-        let mut missed = 0_u64;
-        let end = loop {
-            let piece = tokio::select! {
-                () = stop.cancelled() => break Problem::stopping(),
-                () = answers.closed() => return,
-                piece = news.recv() => piece,
-            };
-            match piece {
-                Err(RecvError::Lagged(lost)) => missed = missed.saturating_add(lost),
-                Err(RecvError::Closed) => break Problem::stopping(),
-                Ok(piece) => match tell(&piece, missed) {
-                    Err(problem) => break problem,
+    Box::pin(Subscription {
+        news: BroadcastStream::new(news),
+        stop: Box::pin(stop.cancelled_owned()),
+        tell,
+        told: VecDeque::new(),
+        missed: 0,
+        ended: false,
+    })
+}
+
+struct Subscription<N, T, F> {
+    news: BroadcastStream<N>,
+    stop: Pin<Box<WaitForCancellationFutureOwned>>,
+    tell: F,
+    /// What is left to be sent of the last piece.
+    told: VecDeque<T>,
+    missed: u64,
+    ended: bool,
+}
+
+impl<N, T, F> Subscription<N, T, F>
+where
+    N: Clone + Send + 'static,
+    F: FnMut(&N, u64) -> Result<Vec<T>, Problem>,
+{
+    /// The next message, or why there is none any more.
+    fn next(&mut self, context: &mut Context<'_>) -> Poll<Result<T, Problem>> {
+        if self.stop.as_mut().poll(context).is_ready() {
+            return Poll::Ready(Err(Problem::stopping()));
+        }
+        loop {
+            if let Some(message) = self.told.pop_front() {
+                return Poll::Ready(Ok(message));
+            }
+            match ready!(Pin::new(&mut self.news).poll_next(context)) {
+                None => return Poll::Ready(Err(Problem::stopping())),
+                Some(Err(BroadcastStreamRecvError::Lagged(lost))) => {
+                    self.missed = self.missed.saturating_add(lost);
+                }
+                Some(Ok(piece)) => match (self.tell)(&piece, self.missed) {
+                    Err(problem) => return Poll::Ready(Err(problem)),
                     Ok(told) => {
-                        missed = if told.is_empty() { missed } else { 0 };
-                        if !send_all(&answers, &stop, told).await {
-                            break Problem::stopping();
-                        }
+                        self.missed = if told.is_empty() { self.missed } else { 0 };
+                        self.told = told.into();
                     }
                 },
             }
-        };
-        // A reader that does not even read this is gone; then there is nobody to tell.
-        drop(timeout(FAREWELL, answers.send(Err(end.into()))).await);
-    });
-    ReceiverStream::new(out)
-}
-
-/// Whether all were sent before the ecovisor stopped. A reader that is gone is noticed at the next piece.
-async fn send_all<T>(
-    answers: &mpsc::Sender<Result<T, Status>>,
-    stop: &CancellationToken,
-    all: Vec<T>,
-) -> bool {
-    for one in all {
-        tokio::select! {
-            () = stop.cancelled() => return false,
-            sent = answers.send(Ok(one)) => drop(sent),
         }
     }
-    true
+}
+
+impl<N, T, F> Stream for Subscription<N, T, F>
+where
+    N: Clone + Send + 'static,
+    T: Unpin,
+    F: FnMut(&N, u64) -> Result<Vec<T>, Problem> + Unpin,
+{
+    type Item = Result<T, Status>;
+
+    fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let this = self.get_mut();
+        if this.ended {
+            return Poll::Ready(None);
+        }
+        let next = ready!(this.next(context));
+        this.ended = next.is_err();
+        Poll::Ready(Some(next.map_err(Status::from)))
+    }
 }
 
 #[cfg(test)]
@@ -107,9 +139,10 @@ mod tests {
             news.send(piece).unwrap();
         }
         let mut answers = follow(heard, CancellationToken::new(), say);
+        let next = tokio::spawn(async move { answers.next().await });
         tokio::task::yield_now().await;
         news.send(8).unwrap();
-        assert_eq!(answers.next().await.unwrap().unwrap(), (8, 2));
+        assert_eq!(next.await.unwrap().unwrap().unwrap(), (8, 2));
     }
 
     #[tokio::test]
