@@ -13,10 +13,12 @@ pub use report::report;
 #[cfg(test)]
 mod bad;
 
+use crate::doors::pace::Limits;
 use crate::store::Engine;
 use ecovisor_units::{CarbonIntensity, Energy, Millis, Power, Ppm};
 use serde::Deserialize;
 use std::net::SocketAddr;
+use std::num::NonZero;
 use std::path::PathBuf;
 
 /// The whole file.
@@ -62,6 +64,9 @@ pub struct Config {
     pub tls: Option<TlsSection>,
     /// The door for Prometheus.
     pub metrics: Option<MetricsSection>,
+    /// What apps may ask for.
+    #[serde(default)]
+    pub limits: LimitsSection,
     /// Apps that exist from the first start.
     #[serde(default, rename = "app")]
     pub apps: Vec<AppSection>,
@@ -480,6 +485,36 @@ pub struct MetricsSection {
     pub listen: SocketAddr,
 }
 
+/// `[limits]`
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LimitsSection {
+    /// Settings that an app may make in a second of the site's clock.
+    #[serde(default = "defaults::settings_per_s")]
+    pub settings_per_s: NonZero<u16>,
+    /// Settings that it may make at once.
+    #[serde(default = "defaults::settings_at_once")]
+    pub settings_at_once: NonZero<u16>,
+}
+
+impl Default for LimitsSection {
+    fn default() -> Self {
+        Self { settings_per_s: defaults::settings_per_s(), settings_at_once: defaults::settings_at_once() }
+    }
+}
+
+impl LimitsSection {
+    /// What holds in real seconds where the site's clock runs `factor` times as fast.
+    #[must_use]
+    pub fn of(self, factor: u32) -> Limits {
+        let scaled = |figure: NonZero<u16>| u32::from(figure.get()).saturating_mul(factor.max(1));
+        Limits {
+            settings_per_s: scaled(self.settings_per_s),
+            settings_at_once: scaled(self.settings_at_once),
+        }
+    }
+}
+
 /// What happens at zero supply.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -534,10 +569,18 @@ mod defaults {
     use super::Quantity;
     use ecovisor_audit::history::Retention;
     use ecovisor_units::{CarbonIntensity, Energy, Millis, Power, Ppm};
+    use std::num::NonZero;
     use std::path::PathBuf;
 
     pub fn tick() -> Quantity<Millis> {
         Quantity(Millis::from_secs(1))
+    }
+    /// Far above what an app needs that renews its leases and follows each tick, far below what fills a disk.
+    pub fn settings_per_s() -> NonZero<u16> {
+        const { NonZero::new(100).expect("100 is not zero") }
+    }
+    pub fn settings_at_once() -> NonZero<u16> {
+        const { NonZero::new(200).expect("200 is not zero") }
     }
     pub fn yes() -> bool {
         true

@@ -14,11 +14,13 @@
 //! | [`tls`] | TCP, with certificates on both sides |
 //! | [`handshakes`] | room for callers who have no name yet |
 //! | [`gate`] | what every call passes |
+//! | [`pace`] | how many settings an app may make |
 //! | [`quiet`] | lines of the log that strangers can cause |
 
 pub mod connection;
 pub mod gate;
 pub mod handshakes;
+pub mod pace;
 pub mod quiet;
 pub mod tls;
 pub mod unix;
@@ -43,6 +45,7 @@ use ecovisor_proto::FILE_DESCRIPTOR_SET;
 use ecovisor_proto::v1::energy_service_server::EnergyServiceServer;
 use ecovisor_proto::v1::operator_service_server::OperatorServiceServer;
 use gate::GateLayer;
+use pace::{Limits, Pace};
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -97,6 +100,8 @@ pub struct DoorSettings {
     pub site_name: String,
     /// The door to other machines; `None` means none.
     pub tcp: Option<TcpDoor>,
+    /// What apps may ask for; `None` means no bound, for a simulated site.
+    pub limits: Option<Limits>,
 }
 
 /// A door to other machines. There is none without TLS, and none without client certificates.
@@ -168,7 +173,7 @@ pub async fn open_audited(
     denials: Denials,
     shutdown: CancellationToken,
 ) -> anyhow::Result<Doors> {
-    let DoorSettings { run_dir, operator_gid, operator_uids, site_name, tcp } = settings;
+    let DoorSettings { run_dir, operator_gid, operator_uids, site_name, tcp, limits } = settings;
     let paths = Arc::new(Paths::new(run_dir));
     let own_uid = rustix::process::geteuid().as_raw();
     let access = Arc::new(Access { site: site_name, own_uid, operator_uids, operator_gid });
@@ -194,20 +199,21 @@ pub async fn open_audited(
     let unix_keeper = unix::listen(entrance, shutdown.clone())?;
     let behind =
         Behind { engine, history, forecast, denials, paths, access, narration, stop: shutdown.clone() };
-    let server = tokio::spawn(serve(behind, ReceiverStream::new(incoming), shutdown));
+    let server = tokio::spawn(serve(behind, limits.map(Pace::new), ReceiverStream::new(incoming), shutdown));
     let keepers = tcp_keeper.into_iter().chain([unix_keeper]).collect();
     Ok(Doors { server, keepers, tcp })
 }
 
 async fn serve(
     behind: Behind,
+    pace: Option<Pace>,
     incoming: ReceiverStream<Result<Connection, Infallible>>,
     shutdown: CancellationToken,
 ) {
     let readers = Readers::default();
     let (reporter, health) = tonic_health::server::health_reporter();
     tokio::spawn(report_health(reporter, behind.engine.clone(), shutdown.clone()));
-    let gate = GateLayer::new(behind.denials.clone());
+    let gate = GateLayer::new(behind.denials.clone(), pace);
     let energy = EnergyServiceServer::new(Energy { behind: behind.clone(), readers: readers.clone() });
     let operator = OperatorServiceServer::new(Operator { behind, readers, policies: Arc::default() });
     let reflection = || {

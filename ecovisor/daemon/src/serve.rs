@@ -158,6 +158,7 @@ fn open(arguments: &RunArguments, config: Config, loaded: LoadedConfig) -> anyho
             cert: tls.cert.clone(),
             key: tls.key.clone(),
         }),
+        limits: Some(config.limits.of(config.factor()?)),
     };
     let audit = state_dir.join("audit.jsonl");
     let trail =

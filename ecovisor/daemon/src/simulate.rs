@@ -107,6 +107,7 @@ fn open(
         operator_uids: config.operator.uids.clone(),
         site_name: config.site.name.clone(),
         tcp: None,
+        limits: None,
     });
     let forecasts = doors
         .as_ref()

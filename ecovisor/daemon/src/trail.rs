@@ -89,16 +89,27 @@ impl Trail {
     /// # Errors
     /// Where it could not be written: the call must not be answered as done.
     pub fn write(&self, entry: &TrailEntry) -> io::Result<()> {
-        // JSON escapes line ends, so an entry is always one line, whatever the caller sent.
-        let mut line = serde_json::to_vec(entry)?;
-        line.push(b'\n');
-        let length = u64::try_from(line.len()).map_err(io::Error::other)?;
+        self.write_all(std::slice::from_ref(entry))
+    }
+
+    /// Appends entries with one sync for all; they are on the disk when this returns.
+    ///
+    /// # Errors
+    /// As [`Trail::write`], for all of them.
+    pub fn write_all(&self, entries: &[TrailEntry]) -> io::Result<()> {
+        let mut lines = Vec::new();
+        for entry in entries {
+            // JSON escapes line ends, so an entry is always one line, whatever the caller sent.
+            serde_json::to_writer(&mut lines, entry)?;
+            lines.push(b'\n');
+        }
+        let length = u64::try_from(lines.len()).map_err(io::Error::other)?;
         let mut current = self.file.lock().unwrap_or_else(PoisonError::into_inner);
         if current.bytes > 0 && current.bytes + length > self.bytes_max {
             std::fs::rename(&self.path, old(&self.path))?;
             *current = Current::open(&self.path)?;
         }
-        current.append(&line, length)
+        current.append(&lines, length)
     }
 }
 

@@ -80,7 +80,8 @@ fn an_unknown_key_is_named_in_every_section() {
         let refusal = refusal(&with(&format!("{section}\n"), &format!("{section}\nvolts = 3\n")));
         assert!(refusal.contains("unknown field `volts`, expected"), "{section}: {refusal}");
     }
-    for section in ["clock", "spill", "readings", "store", "operator", "tls", "metrics", "nonsense"] {
+    for section in ["clock", "spill", "readings", "store", "operator", "tls", "metrics", "limits", "nonsense"]
+    {
         let refusal = refusal(&format!("{SMALL}[{section}]\nvolts = 3\n"));
         let named =
             ["unknown field `volts`", "unknown field `nonsense`"].iter().any(|name| refusal.contains(name));

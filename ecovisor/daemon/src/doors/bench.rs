@@ -332,6 +332,7 @@ impl Bench {
             operator_uids: plan.operator_uids,
             site_name: "site-1".into(),
             tcp,
+            limits: None,
         };
         let denied: Arc<Mutex<Vec<String>>> = Arc::default();
         let heard = denied.clone();

@@ -1,6 +1,8 @@
 //! What every call passes: nobody without a name goes further than health, which is audited, and each call has a span in
 //! a log as fine as `debug`.
 
+use super::pace::Pace;
+use crate::clock;
 use crate::identity::Identity;
 use crate::rpc::Denials;
 use crate::rpc::errors::Problem;
@@ -22,13 +24,14 @@ const HEALTH: &str = "/grpc.health.v1.Health/";
 #[derive(Clone)]
 pub struct GateLayer {
     denials: Denials,
+    pace: Option<Arc<Pace>>,
 }
 
 impl GateLayer {
-    /// A layer that tells `denials` who was not let through.
+    /// A layer that tells `denials` who was not let through; `pace` bounds what apps may ask for, `None` nothing.
     #[must_use]
-    pub fn new(denials: Denials) -> Self {
-        Self { denials }
+    pub fn new(denials: Denials, pace: Option<Pace>) -> Self {
+        Self { denials, pace: pace.map(Arc::new) }
     }
 }
 
@@ -36,7 +39,7 @@ impl<S> Layer<S> for GateLayer {
     type Service = Gate<S>;
 
     fn layer(&self, inner: S) -> Gate<S> {
-        Gate { inner, denials: self.denials.clone() }
+        Gate { inner, denials: self.denials.clone(), pace: self.pace.clone() }
     }
 }
 
@@ -45,6 +48,7 @@ impl<S> Layer<S> for GateLayer {
 pub struct Gate<S> {
     inner: S,
     denials: Denials,
+    pace: Option<Arc<Pace>>,
 }
 
 /// Who calls, as the log says it: written only where the log is so fine.
@@ -66,6 +70,14 @@ fn admit(identity: Option<&Identity>, path: &str) -> Result<(), Problem> {
     }
 }
 
+/// Whether an app has not made too many settings.
+fn in_pace(pace: Option<&Pace>, identity: Option<&Identity>, path: &str) -> Result<(), Problem> {
+    match (pace, identity) {
+        (Some(pace), Some(Identity::App { id, app, .. })) => pace.admit(clock::boot_us(), *id, app, path),
+        (None, _) | (_, Some(Identity::Operator { .. } | Identity::Anonymous { .. }) | None) => Ok(()),
+    }
+}
+
 type Answering<E> = Pin<Box<dyn Future<Output = Result<Response<Body>, E>> + Send>>;
 
 impl<S, B> Service<Request<B>> for Gate<S>
@@ -84,7 +96,8 @@ where
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let identity = request.extensions().get::<Arc<Identity>>().map(Arc::as_ref);
-        match admit(identity, request.uri().path()) {
+        let admitted = admit(identity, request.uri().path());
+        match admitted.and_then(|()| in_pace(self.pace.as_deref(), identity, request.uri().path())) {
             Ok(()) => {
                 // Below `info`: a span costs a call a tenth of its time, and thousands come in a second.
                 let span = tracing::debug_span!("rpc", method = request.uri().path(), who = %Who(identity));

@@ -14,18 +14,31 @@ const BATCH_MAX: usize = 64;
 
 type ReplyTo = tokio::sync::oneshot::Sender<Result<Reply, AskError>>;
 
+/// A question that was considered: whom to answer, what, and what the audit trail says.
+type Considered = (ReplyTo, Result<Reply, AskError>, TrailEntry);
+
 impl Runner {
     /// Answers `first` and what has come in behind it, with one commit for all.
     pub(super) fn answer(&mut self, first: Asked) -> Result<(), Ended> {
-        let mut answers = vec![self.consider(first)?];
-        while answers.len() < BATCH_MAX {
-            let Ok(asked) = self.asks.try_recv() else { break };
-            answers.push(self.consider(asked)?);
+        let (mut answers, mut entries) = (Vec::new(), Vec::new());
+        let mut next = Some(first);
+        while let Some(asked) = next {
+            let (reply, result, entry) = self.consider(asked)?;
+            answers.push((reply, result));
+            entries.push(entry);
+            next = if answers.len() < BATCH_MAX { self.asks.try_recv().ok() } else { None };
         }
         self.flush()?;
+        let audited = self.trail.write_all(&entries);
+        if let Err(error) = &audited {
+            tracing::error!(%error, "the audit trail cannot be written: nothing more is accepted");
+        }
         self.publish();
         let view = self.view.borrow().clone();
         for (reply, mut result) in answers {
+            if audited.is_err() {
+                result = Err(AskError::Stopping);
+            }
             if let Ok(Reply::Answer(answer)) = &mut result
                 && answer.is_new
             {
@@ -44,8 +57,8 @@ impl Runner {
         }
     }
 
-    /// Does what is asked and audits it; nobody is told before it is journaled.
-    fn consider(&mut self, asked: Asked) -> Result<(ReplyTo, Result<Reply, AskError>), Ended> {
+    /// Does what is asked, and says what the audit trail is to say of it; nobody is told before both are on the disk.
+    fn consider(&mut self, asked: Asked) -> Result<Considered, Ended> {
         let Asked { actor, arguments, question, reply } = asked;
         let result = match question {
             Question::Command { command, dry_run: true, .. } => self.try_command(&command),
@@ -75,14 +88,7 @@ impl Runner {
             detail,
             holds_from_tick: holds_from.map(|tick| tick.0),
         };
-        let result = match self.trail.write(&entry) {
-            Ok(()) => result,
-            Err(error) => {
-                tracing::error!(%error, "the audit trail cannot be written: nothing more is accepted");
-                Err(AskError::Stopping)
-            }
-        };
-        Ok((reply, result))
+        Ok((reply, result, entry))
     }
 
     pub(super) fn steers(&self) -> Result<(), AskError> {

@@ -182,6 +182,7 @@ fn needs_restart(old: &Config, new: &Config) -> Vec<String> {
         ("sim", differs(&old.sim, &new.sim)),
         ("tls", differs(&old.tls, &new.tls)),
         ("metrics", differs(&old.metrics, &new.metrics)),
+        ("limits", differs(&old.limits, &new.limits)),
     ];
     sections.into_iter().filter(|(_, differs)| *differs).map(|(name, _)| name.to_owned()).collect()
 }

@@ -6,6 +6,7 @@ use ecovisor_core::Refusal;
 use ecovisor_proto::v1::Reason;
 use std::collections::HashMap;
 use std::fmt;
+use std::time::Duration;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt as _};
 
@@ -58,13 +59,15 @@ pub struct Problem {
     pub acceptable: Option<u64>,
     /// What these two are counted in.
     pub unit: Option<Unit>,
+    /// When to come again, where that helps: travels as `google.rpc.RetryInfo`.
+    pub retry: Option<Duration>,
 }
 
 impl Problem {
     /// A refusal without figures.
     pub fn new(reason: Reason, message: impl Into<String>) -> Self {
         let message = shortened(message.into());
-        Self { reason, message, field: None, limit: None, acceptable: None, unit: None }
+        Self { reason, message, field: None, limit: None, acceptable: None, unit: None, retry: None }
     }
 
     /// A field whose value is not accepted, and what would be.
@@ -117,6 +120,12 @@ impl Problem {
         Self { limit: Some(limit), acceptable, unit: Some(unit), ..self }
     }
 
+    /// With when to come again.
+    #[must_use]
+    pub fn again_in(self, wait: Duration) -> Self {
+        Self { retry: Some(wait), ..self }
+    }
+
     /// With the field it is about.
     #[must_use]
     pub fn about(self, field: &'static str) -> Self {
@@ -157,7 +166,10 @@ fn shortened(message: String) -> String {
 impl From<Problem> for Status {
     fn from(problem: Problem) -> Self {
         let reason = problem.reason.as_str_name();
-        let details = ErrorDetails::with_error_info(reason, DOMAIN, problem.metadata());
+        let mut details = ErrorDetails::with_error_info(reason, DOMAIN, problem.metadata());
+        if problem.retry.is_some() {
+            details.set_retry_info(problem.retry);
+        }
         Self::with_error_details(code(problem.reason), problem.message, details)
     }
 }

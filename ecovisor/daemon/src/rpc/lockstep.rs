@@ -123,6 +123,6 @@ async fn hear(
 }
 
 fn refusal(index: u32, problem: Problem) -> v1::SetterRefusal {
-    let Problem { reason, message, field: _, limit, acceptable, unit: _ } = problem;
+    let Problem { reason, message, field: _, limit, acceptable, unit: _, retry: _ } = problem;
     v1::SetterRefusal { index, reason: reason.into(), message, limit, acceptable }
 }

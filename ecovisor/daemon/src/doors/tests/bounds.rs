@@ -64,6 +64,7 @@ async fn a_leftover_socket_is_replaced_and_a_live_one_is_not() {
         operator_uids: vec![],
         site_name: "site-1".into(),
         tcp: None,
+        limits: None,
     };
     let store = || Arc::new(crate::store::MemoryStore::new());
     let stop = tokio_util::sync::CancellationToken::new();
@@ -82,6 +83,7 @@ async fn a_leftover_socket_is_replaced_and_a_live_one_is_not() {
         operator_uids: vec![],
         site_name: "site-1".into(),
         tcp: None,
+        limits: None,
     };
     let third =
         crate::doors::open(settings, bench.engine.clone(), store(), None, stop.clone()).await.unwrap();
