@@ -4,6 +4,7 @@
 //! | module | its one idea |
 //! | --- | --- |
 //! | [`calls`], [`subscribers`], [`noisy`], [`rest`], [`restart`] | one promise each |
+//! | [`benches`] | promises that other packages' benches measure |
 //! | [`bare`] | the server with nothing behind it that daemons are measured against |
 //! | [`site`], [`process`] | the programs, and what the kernel says of them |
 //! | [`load`] | calls, many and at a pace |
@@ -11,6 +12,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod bare;
+mod benches;
 mod calls;
 mod load;
 mod noisy;
@@ -58,6 +60,8 @@ enum Command {
 /// What can be measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Measure {
+    /// The core's settlement.
+    Settle,
     /// How many calls a second.
     Calls,
     /// A thousand subscribers.
@@ -108,6 +112,7 @@ fn measure(arguments: &Arguments) -> Result<bool> {
 
 async fn run(measure: Measure, form: Form) -> Result<Vec<Row>> {
     match measure {
+        Measure::Settle => benches::settle(form),
         Measure::Calls => calls::measure(form).await,
         Measure::Subscribers => subscribers::measure(form).await,
         Measure::Noisy => noisy::measure(form).await,

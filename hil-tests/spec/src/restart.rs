@@ -19,7 +19,7 @@ const APPS: u32 = 10;
 const DAY: u64 = 86_400;
 
 /// Real time in which so many ticks must have been made.
-const PATIENCE: Duration = Duration::from_secs(900);
+const PATIENCE: Duration = Duration::from_secs(1_800);
 
 /// Makes the ticks with a clock that runs a thousand times as fast, kills the daemon and starts it again.
 ///

@@ -173,7 +173,7 @@ impl Runner {
 /// What the file changes that only a restart brings into force.
 fn needs_restart(old: &Config, new: &Config) -> Vec<String> {
     let differs = |a: &dyn std::fmt::Debug, b: &dyn std::fmt::Debug| format!("{a:?}") != format!("{b:?}");
-    let sections: [(&str, bool); 8] = [
+    let sections = [
         ("site.name", old.site.name != new.site.name),
         ("clock", differs(&old.clock, &new.clock)),
         ("carbon", differs(&old.carbon, &new.carbon)),
