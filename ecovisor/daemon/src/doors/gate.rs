@@ -6,6 +6,7 @@ use crate::clock;
 use crate::identity::Identity;
 use crate::rpc::Denials;
 use crate::rpc::errors::Problem;
+use ecovisor_proto::v1::Reason;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
@@ -104,7 +105,8 @@ where
                 Box::pin(self.inner.call(request).instrument(span))
             }
             Err(problem) => {
-                if let Some(identity) = identity {
+                // Who asks too often is told so and not written down: a line is synced, and he would set the pace of it.
+                if let Some(identity) = identity.filter(|_| problem.reason != Reason::TooMany) {
                     // The method's name is the caller's word, so it stands where words do.
                     let asked =
                         Problem::not_allowed(format!("{}: {}", request.uri().path(), problem.message));
