@@ -10,6 +10,7 @@
 //! | [`record`] | what a tick led to, readable alone |
 //! | [`books`] | whether a tick's tables add up, and follow from the tick before |
 //! | [`mod@verify`] | replay, recheck, compare |
+//! | [`columns`] | what the tables of the ledger have for columns |
 //! | [`table`] | the ledger as CSV, and back |
 //! | [`digest`] | every record carries a hash of all that came before it |
 //! | [`cells`] | numbers in columns, coded by their differences |
@@ -17,6 +18,7 @@
 //! | [`rollup`] | what the ticks of a minute, an hour, a day came to |
 //! | [`seal`] | what stays of a day for ever |
 //! | [`history`] | the past on disk: raw days, minutes, hours, seals |
+//! | [`parquet`] | the same tables as Parquet (feature `parquet`) |
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 pub mod block;
@@ -24,10 +26,13 @@ pub mod books;
 pub mod cells;
 pub mod chain;
 pub mod digest;
+pub mod columns;
 pub mod frame;
 pub mod history;
 pub mod journal;
 mod old;
+#[cfg(feature = "parquet")]
+pub mod parquet;
 pub mod record;
 pub mod rollup;
 pub mod seal;

@@ -1,112 +1,109 @@
 //! The ledger as two CSV tables: one row for each app and tick, one row for each tick of the site. They hold all figures
 //! of the books, undivided, so that whoever has them can check every sum and balance without the daemon.
 //!
-//! Columns end in their unit: `_uj` is µJ, `_product` is µJ × mg CO2e/kWh (3.6 × 10¹² of them are 1 mg). A meter without
-//! a reading is an empty cell; two-way choices are `true` and `false`.
+//! The [columns](crate::columns) end in their unit. A meter without a reading is an empty cell; two-way choices are `true`
+//! and `false`.
 
 use crate::books::{AppRow, Difference, Passed, SiteRow, TickRows};
+use crate::columns::{Cell, app_cells, app_columns, site_cells, site_columns};
 use ecovisor_core::{Account, AppId, Flows, Metered, SiteFlows};
 use ecovisor_units::{Carbon, CarbonIntensity, Energy, EnergySum, Millis};
 use std::io::{Read, Write};
 use std::iter::Peekable;
 use thiserror::Error;
 
-/// What both tables begin with.
-const BEGIN: [&str; 4] = ["tick", "wall_start_ms", "span_ms", "gap"];
-
-/// The columns of the table of apps that are no flows.
-const APP: [&str; 3] = ["estimated", "app_id", "app"];
-const ACCOUNT: [&str; 9] = [
-    "stored_uj",
-    "debt_uj",
-    "loan_uj",
-    "buffered_uj",
-    "carbon_content_product",
-    "passed_claim_uj",
-    "passed_buffer_uj",
-    "passed_debt_uj",
-    "passed_loan_uj",
-];
-
-/// The columns of the table of the site that are no flows.
-const INTENSITY: &str = "intensity_mg_per_kwh";
-const METERED: [&str; 7] = [
-    "metered_solar_uj",
-    "metered_grid_import_uj",
-    "metered_grid_export_uj",
-    "metered_battery_in_uj",
-    "metered_battery_out_uj",
-    "metered_load_uj",
-    "metered_level_uj",
-];
-
-/// The columns of the table of apps.
+/// The names of [`app_columns`].
 #[must_use]
 pub fn app_header() -> Vec<String> {
-    let flows = Flows::FIELDS.iter().map(|field| with_unit(field));
-    let begin = BEGIN.into_iter().chain(APP).map(str::to_owned);
-    begin.chain(flows).chain(ACCOUNT.map(str::to_owned)).collect()
+    app_columns().into_iter().map(|column| column.name).collect()
 }
 
-/// The columns of the table of the site.
+/// The names of [`site_columns`].
 #[must_use]
 pub fn site_header() -> Vec<String> {
-    let flows = SiteFlows::FIELDS.iter().map(|field| with_unit(field));
-    let begin = BEGIN.into_iter().chain([INTENSITY]).map(str::to_owned);
-    begin.chain(flows).chain(METERED.map(str::to_owned)).collect()
+    site_columns().into_iter().map(|column| column.name).collect()
 }
 
-fn with_unit(field: &str) -> String {
-    let unit = if field.starts_with("carbon") { "product" } else { "uj" };
-    format!("{field}_{unit}")
-}
-
-/// The cells of an app's row, in the order of [`app_header`].
+/// The cells of an app's row as text, in the order of [`app_header`].
 #[must_use]
-pub fn app_cells(tick: &TickRows, row: &AppRow) -> Vec<String> {
-    let (account, passed) = (&row.account, &row.passed);
-    let own = [row.estimated.to_string(), row.id.get().to_string(), row.app.clone()];
-    let balances = [
-        account.stored.get().into(),
-        account.debt.get(),
-        account.loan.get(),
-        account.buffered.get().into(),
-        account.carbon_content.get(),
-        u128::from(passed.claim.get()),
-        passed.buffer.get().into(),
-        passed.debt.get(),
-        passed.loan.get(),
-    ];
-    let figures = row.flows.figures().map(|(_, figure)| figure).chain(balances);
-    begin_cells(tick).into_iter().chain(own).chain(figures.map(|figure| figure.to_string())).collect()
+pub fn app_texts(tick: &TickRows, row: &AppRow) -> Vec<String> {
+    let mut texts = Vec::new();
+    app_cells(tick, row, |cell| texts.push(text(cell)));
+    texts
 }
 
-/// The cells of the site's row, in the order of [`site_header`].
+/// The cells of the site's row as text, in the order of [`site_header`].
 #[must_use]
-pub fn site_cells(tick: &TickRows) -> Vec<String> {
-    let (site, m) = (&tick.site, &tick.site.metered);
-    let metered =
-        [m.solar, m.grid_import, m.grid_export, m.battery_in, m.battery_out, m.load, m.level].map(or_empty);
-    let flows = site.flows.figures().map(|(_, figure)| figure.to_string());
-    let begin = begin_cells(tick).into_iter().chain([site.intensity.get().to_string()]);
-    begin.chain(flows).chain(metered).collect()
+pub fn site_texts(tick: &TickRows) -> Vec<String> {
+    let mut texts = Vec::new();
+    site_cells(tick, |cell| texts.push(text(cell)));
+    texts
 }
 
-fn begin_cells(tick: &TickRows) -> [String; 4] {
-    let (wall, span) = (tick.wall_start.get(), tick.span.get());
-    [tick.tick.to_string(), wall.to_string(), span.to_string(), tick.gap.to_string()]
+fn text(cell: Cell<'_>) -> String {
+    let mut line = Line::default();
+    line.cell(cell);
+    String::from_utf8_lossy(&line.bytes).trim_end_matches(',').to_owned()
 }
 
-fn or_empty(metered: Option<Energy>) -> String {
-    metered.map(|energy| energy.get().to_string()).unwrap_or_default()
+/// A line of a table in the making; kept from line to line, so that none needs memory of its own.
+#[derive(Default)]
+struct Line {
+    bytes: Vec<u8>,
+    digits: itoa::Buffer,
+}
+
+impl Line {
+    fn cell(&mut self, cell: Cell<'_>) {
+        match cell {
+            Cell::Flag(true) => self.bytes.extend_from_slice(b"true"),
+            Cell::Flag(false) => self.bytes.extend_from_slice(b"false"),
+            Cell::Count(count) => self.count(count),
+            Cell::Text(name) => self.name(name),
+            Cell::Absent => {}
+        }
+        self.bytes.push(b',');
+    }
+
+    /// A name has nothing in it that CSV would quote, unless it came from somebody else's table.
+    fn name(&mut self, name: &str) {
+        if name.bytes().any(|byte| matches!(byte, b',' | b'"' | b'\n' | b'\r')) {
+            let quoted = name.replace('"', "\"\"");
+            self.bytes.extend([b"\"", quoted.as_bytes(), b"\""].into_iter().flatten());
+        } else {
+            self.bytes.extend_from_slice(name.as_bytes());
+        }
+    }
+
+    /// Most figures of a tick are nothing, and few need more than 64 bits: both are cheaper to write.
+    fn count(&mut self, count: u128) {
+        match u64::try_from(count) {
+            Ok(0) => self.bytes.push(b'0'),
+            Ok(count) => self.bytes.extend_from_slice(self.digits.format(count).as_bytes()),
+            Err(_) => self.bytes.extend_from_slice(self.digits.format(count).as_bytes()),
+        }
+    }
+
+    /// Writes the line and begins the next.
+    fn end(&mut self, out: &mut impl Write) -> std::io::Result<()> {
+        if let Some(last) = self.bytes.last_mut() {
+            *last = b'\n';
+        }
+        let written = out.write_all(&self.bytes);
+        self.bytes.clear();
+        written
+    }
 }
 
 /// Why a table cannot be read or written.
 #[derive(Debug, Error)]
 pub enum TableError {
     /// The file.
-    #[error("cannot read or write the table")]
+    #[error("cannot read the table")]
     Csv(#[from] csv::Error),
+    /// Where it is written to.
+    #[error("cannot write the table")]
+    Io(#[from] std::io::Error),
     /// Not this table, or of another version.
     #[error("column {place} is {found:?} where {wanted:?} was expected")]
     Header {
@@ -138,10 +135,11 @@ pub enum TableError {
     Books(#[from] Difference),
 }
 
-/// Writes both tables.
+/// Writes both tables. It writes line by line: what it writes to should gather them.
 pub struct TableWriter<A: Write, S: Write> {
-    apps: csv::Writer<A>,
-    site: csv::Writer<S>,
+    apps: A,
+    site: S,
+    line: Line,
 }
 
 impl<A: Write, S: Write> TableWriter<A, S> {
@@ -149,11 +147,10 @@ impl<A: Write, S: Write> TableWriter<A, S> {
     ///
     /// # Errors
     /// Where they cannot be written.
-    pub fn new(apps: A, site: S) -> Result<Self, TableError> {
-        let (mut apps, mut site) = (csv::Writer::from_writer(apps), csv::Writer::from_writer(site));
-        apps.write_record(app_header())?;
-        site.write_record(site_header())?;
-        Ok(Self { apps, site })
+    pub fn new(mut apps: A, mut site: S) -> Result<Self, TableError> {
+        writeln!(apps, "{}", app_header().join(","))?;
+        writeln!(site, "{}", site_header().join(","))?;
+        Ok(Self { apps, site, line: Line::default() })
     }
 
     /// Adds a tick.
@@ -162,10 +159,11 @@ impl<A: Write, S: Write> TableWriter<A, S> {
     /// Where it cannot be written.
     pub fn write(&mut self, tick: &TickRows) -> Result<(), TableError> {
         for row in &tick.apps {
-            self.apps.write_record(app_cells(tick, row))?;
+            app_cells(tick, row, |cell| self.line.cell(cell));
+            self.line.end(&mut self.apps)?;
         }
-        self.site.write_record(site_cells(tick))?;
-        Ok(())
+        site_cells(tick, |cell| self.line.cell(cell));
+        Ok(self.line.end(&mut self.site)?)
     }
 
     /// Ends both tables.
@@ -173,9 +171,8 @@ impl<A: Write, S: Write> TableWriter<A, S> {
     /// # Errors
     /// Where what is left cannot be written.
     pub fn finish(mut self) -> Result<(), TableError> {
-        self.apps.flush().map_err(csv::Error::from)?;
-        self.site.flush().map_err(csv::Error::from)?;
-        Ok(())
+        self.apps.flush()?;
+        Ok(self.site.flush()?)
     }
 }
 
@@ -411,6 +408,43 @@ mod tests {
              metered_grid_import_uj,metered_grid_export_uj,metered_battery_in_uj,metered_battery_out_uj,\
              metered_load_uj,metered_level_uj"
         );
+    }
+
+    /// What the csv crate writes of the same cells.
+    fn by_the_csv_crate(rows: &[TickRows]) -> (Vec<u8>, Vec<u8>) {
+        let [mut apps, mut site] =
+            [csv::Writer::from_writer(Vec::new()), csv::Writer::from_writer(Vec::new())];
+        apps.write_record(app_header()).unwrap();
+        site.write_record(site_header()).unwrap();
+        for tick in rows {
+            for row in &tick.apps {
+                let mut cells = Vec::new();
+                app_cells(tick, row, |cell| cells.push(plainly(cell)));
+                apps.write_record(cells).unwrap();
+            }
+            let mut cells = Vec::new();
+            site_cells(tick, |cell| cells.push(plainly(cell)));
+            site.write_record(cells).unwrap();
+        }
+        (apps.into_inner().unwrap(), site.into_inner().unwrap())
+    }
+
+    fn plainly(cell: Cell<'_>) -> String {
+        match cell {
+            Cell::Flag(flag) => flag.to_string(),
+            Cell::Count(count) => count.to_string(),
+            Cell::Text(text) => text.to_owned(),
+            Cell::Absent => String::new(),
+        }
+    }
+
+    #[test]
+    fn the_bytes_are_those_of_the_csv_crate() {
+        let mut rows = rows(11, 60);
+        rows[7].apps[0].app = "a \"name\", of\nsomebody else".to_owned();
+        rows[8].apps[0].flows.carbon = Carbon::new(u128::MAX);
+        rows[8].apps[0].flows.lent = EnergySum::new(u128::from(u64::MAX) + 1);
+        assert_eq!(written(&rows), by_the_csv_crate(&rows));
     }
 
     #[test]

@@ -9,7 +9,7 @@ use crate::chain::Link;
 use crate::journal::Linked;
 use crate::record::Record;
 use crate::snapshot::{Applied, Checkpoint, Snapshot};
-use crate::table::{app_cells, app_header, site_cells, site_header};
+use crate::table::{app_header, app_texts, site_header, site_texts};
 use ecovisor_core::{AppId, Broken, Refusal, Tick};
 use std::fmt;
 use thiserror::Error;
@@ -255,12 +255,12 @@ pub fn compare_rows(given: &TickRows, due: &TickRows) -> Result<(), Difference> 
         header.into_iter().zip(left.into_iter().zip(right)).find(|(_, (left, right))| left != right)
     };
     for (is, should) in given.apps.iter().zip(&due.apps) {
-        let found = unequal(app_header(), app_cells(given, is), app_cells(due, should));
+        let found = unequal(app_header(), app_texts(given, is), app_texts(due, should));
         if let Some((field, (left, right))) = found {
             return Err(differs(Some(&should.app), &field, left, right));
         }
     }
-    match unequal(site_header(), site_cells(given), site_cells(due)) {
+    match unequal(site_header(), site_texts(given), site_texts(due)) {
         Some((field, (left, right))) => Err(differs(None, &field, left, right)),
         None => Ok(()),
     }
