@@ -7,7 +7,7 @@
 
 use crate::record::Record;
 use ecovisor_core::site::AppOutcome;
-use ecovisor_core::{Account, AppId, Event, Flows, Metered, SiteFlows};
+use ecovisor_core::{Account, AppId, AppName, Event, Flows, Metered, Outcome, SiteFlows};
 use ecovisor_units::{CarbonIntensity, Energy, EnergySum, Millis};
 use std::fmt;
 
@@ -71,40 +71,72 @@ pub struct SiteRow {
 
 impl From<&Record> for TickRows {
     fn from(record: &Record) -> Self {
-        let outcome = &record.outcome;
-        Self {
-            tick: outcome.tick.0,
-            wall_start: outcome.wall,
-            span: outcome.span,
-            gap: outcome.gap,
-            apps: outcome.apps.iter().map(|app| AppRow::new(record, app)).collect(),
-            site: SiteRow { flows: outcome.site, intensity: outcome.intensity, metered: outcome.metered },
+        let mut rows = Self::default();
+        rows.become_of(&record.outcome, &record.app_names);
+        rows
+    }
+}
+
+impl TickRows {
+    /// Becomes the rows of an outcome, in the memory that it has: for whoever makes rows of one tick after the other.
+    /// `names` are the apps', in any order.
+    pub fn become_of(&mut self, outcome: &Outcome, names: &[(AppId, AppName)]) {
+        (self.tick, self.wall_start, self.span) = (outcome.tick.0, outcome.wall, outcome.span);
+        self.gap = outcome.gap;
+        self.site = SiteRow { flows: outcome.site, intensity: outcome.intensity, metered: outcome.metered };
+        self.apps.truncate(outcome.apps.len());
+        for (place, app) in outcome.apps.iter().enumerate() {
+            // Names mostly stand in the order of the apps.
+            let here = names.get(place).filter(|(id, _)| *id == app.app);
+            let name = here.or_else(|| names.iter().find(|(id, _)| *id == app.app)).map(|(_, name)| name);
+            match self.apps.get_mut(place) {
+                Some(row) => row.become_of(outcome, app, name),
+                None => self.apps.push(AppRow::new(outcome, app, name)),
+            }
         }
     }
 }
 
 impl AppRow {
-    fn new(record: &Record, app: &AppOutcome) -> Self {
-        let mut passed = Passed::default();
-        for event in &record.outcome.events {
-            if let Event::PassedToHouse { app: from, claim, buffer, debt, loan, .. } = event
-                && *from == app.app
-            {
-                passed.claim += *claim;
-                passed.buffer += *buffer;
-                passed.debt += *debt;
-                passed.loan += *loan;
-            }
-        }
-        Self {
+    fn new(outcome: &Outcome, app: &AppOutcome, name: Option<&AppName>) -> Self {
+        let mut row = Self {
             id: app.app,
-            app: record.app_name(app.app).map_or_else(|| nameless(app.app), |name| name.as_str().to_owned()),
+            app: String::new(),
             estimated: app.estimated,
             flows: app.flows,
             account: app.account,
-            passed,
+            passed: Passed::default(),
+        };
+        row.become_of(outcome, app, name);
+        row
+    }
+
+    fn become_of(&mut self, outcome: &Outcome, app: &AppOutcome, name: Option<&AppName>) {
+        self.app.clear();
+        match name {
+            Some(name) => self.app.push_str(name.as_str()),
+            None => self.app.push_str(&nameless(app.app)),
+        }
+        (self.id, self.estimated, self.flows, self.account) =
+            (app.app, app.estimated, app.flows, app.account);
+        self.passed = passed(outcome, app.app);
+    }
+}
+
+/// What passed to `house` from an app, by the events of the tick.
+fn passed(outcome: &Outcome, of: AppId) -> Passed {
+    let mut passed = Passed::default();
+    for event in &outcome.events {
+        if let Event::PassedToHouse { app, claim, buffer, debt, loan, .. } = event
+            && *app == of
+        {
+            passed.claim += *claim;
+            passed.buffer += *buffer;
+            passed.debt += *debt;
+            passed.loan += *loan;
         }
     }
+    passed
 }
 
 fn nameless(app: AppId) -> String {
@@ -377,4 +409,22 @@ fn grid_drawn(f: &Flows) -> u128 {
         .into_iter()
         .map(|part| u128::from(part.get()))
         .sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::life::life;
+
+    #[test]
+    fn rows_in_used_memory_are_the_rows() {
+        let mut used = TickRows::default();
+        let records: Vec<Record> = (0..4).flat_map(|seed| life(seed, 40).records).collect();
+        let most = records.iter().map(|record| record.outcome.apps.len()).max().unwrap();
+        assert!(most > 2 && records.iter().any(|record| record.outcome.apps.len() == 1), "apps come and go");
+        for record in &records {
+            used.become_of(&record.outcome, &record.app_names);
+            assert_eq!(used, TickRows::from(record));
+        }
+    }
 }

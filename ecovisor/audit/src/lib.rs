@@ -9,6 +9,7 @@
 //! | [`snapshot`] | the state, and the one function that moves it |
 //! | [`record`] | what a tick led to, readable alone |
 //! | [`books`] | whether a tick's tables add up, and follow from the tick before |
+//! | [`raw`] | whether a tick's books rest on what was read |
 //! | [`mod@verify`] | replay, recheck, compare |
 //! | [`columns`] | what the tables of the ledger have for columns |
 //! | [`table`] | the ledger as CSV, and back |
@@ -25,14 +26,15 @@ pub mod block;
 pub mod books;
 pub mod cells;
 pub mod chain;
-pub mod digest;
 pub mod columns;
+pub mod digest;
 pub mod frame;
 pub mod history;
 pub mod journal;
 mod old;
 #[cfg(feature = "parquet")]
 pub mod parquet;
+pub mod raw;
 pub mod record;
 pub mod rollup;
 pub mod seal;

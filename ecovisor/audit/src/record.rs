@@ -18,12 +18,21 @@ pub struct Record {
 
 impl Record {
     /// A record without its outcome: who is there before a step.
-    pub(crate) fn of_names(site: &Site) -> Self {
+    #[must_use]
+    pub fn names_of(site: &Site) -> Self {
         Self {
             outcome: Outcome::default(),
             app_names: site.apps(false).iter().map(|app| (app.id, app.name.clone())).collect(),
             container_names: site.containers(false).iter().map(|c| (c.id, c.app, c.name.clone())).collect(),
         }
+    }
+
+    /// Whether these are the names of who is there; a number never gets another name.
+    #[must_use]
+    pub fn names(&self, site: &Site) -> bool {
+        let (apps, containers) = (site.apps(false), site.containers(false));
+        self.app_names.iter().map(|(id, _)| id).eq(apps.iter().map(|app| &app.id))
+            && self.container_names.iter().map(|(id, ..)| id).eq(containers.iter().map(|c| &c.id))
     }
 
     /// An app's name at that tick.

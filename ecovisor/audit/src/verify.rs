@@ -1,16 +1,17 @@
 //! Verification: from a snapshot, replay the journal, recheck every tick's books, and compare with what was recorded.
 //!
-//! Three questions, each answered without the daemon: does the journal hang together (the chain), does it lead to these
-//! books (the replay, through [`Snapshot::apply`]), and do these books add up (the [tables](crate::books), by code that
-//! had no part in settling them).
+//! Four questions, each answered without the daemon: does the journal hang together (the chain), does it lead to these
+//! books (the replay, through [`Snapshot::apply`]), do these books rest on what was read (the [readings](crate::raw)),
+//! and do they add up (the [tables](crate::books)); the last two by code that had no part in settling them.
 
 use crate::books::{Difference, TickRows};
 use crate::chain::Link;
-use crate::journal::Linked;
+use crate::journal::{Entry, Linked};
+use crate::raw::{self, Rest};
 use crate::record::Record;
 use crate::snapshot::{Applied, Checkpoint, Snapshot};
 use crate::table::{app_header, app_texts, site_header, site_texts};
-use ecovisor_core::{AppId, Broken, Refusal, Tick};
+use ecovisor_core::{AppId, Broken, Inputs, Refusal, Rules, Tick};
 use std::fmt;
 use thiserror::Error;
 
@@ -93,11 +94,15 @@ impl Verifier {
         if !linked.follows(self.report.head) {
             return Err(Fault::Unlinked { seq });
         }
+        let rules = self.state.site.rules().clone();
         let applied = self.state.apply(&linked.entry).map_err(|broken| Fault::Broken { tick, broken })?;
         let record = match applied {
             Applied::Accepted(_) | Applied::Noted => None,
             Applied::Refused(refusal) => return Err(Fault::Refused { seq, tick, refusal }),
             Applied::Settled(record) => {
+                if let Entry::Tick(inputs) = &linked.entry {
+                    self.check_raw(inputs, &record, &rules)?;
+                }
                 self.check(&record)?;
                 Some(*record)
             }
@@ -118,6 +123,14 @@ impl Verifier {
     #[must_use]
     pub fn state(&self) -> &Snapshot {
         &self.state
+    }
+
+    /// Whether the books rest on what was read. The intensity before the first tick is not known here: what is held of
+    /// it then is left to the replay.
+    fn check_raw(&self, inputs: &Inputs, record: &Record, rules: &Rules) -> Result<(), Difference> {
+        let first = self.report.ticks == 0;
+        let intensity_before = if first { record.outcome.intensity } else { self.before.site.intensity };
+        raw::check(&Rest { inputs, record, intensity_before, rules })
     }
 
     fn check(&mut self, record: &Record) -> Result<(), Fault> {
