@@ -9,6 +9,7 @@ mod connect;
 mod failure;
 mod json;
 mod output;
+mod papers;
 mod run;
 mod show;
 mod time;

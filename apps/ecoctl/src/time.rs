@@ -24,11 +24,20 @@ pub fn show_axis(ms: u64) -> String {
     strftime(ms, "%m-%d %H:%M")
 }
 
+/// In UTC, as papers have it that are read elsewhere.
+pub fn utc(ms: u64, format: &str) -> String {
+    in_zone(ms, TimeZone::UTC, format)
+}
+
 fn strftime(ms: u64, format: &str) -> String {
+    in_zone(ms, TimeZone::system(), format)
+}
+
+fn in_zone(ms: u64, zone: TimeZone, format: &str) -> String {
     let point = i64::try_from(ms).ok().and_then(|ms| Timestamp::from_millisecond(ms).ok());
     point.map_or_else(
         || format!("{ms} ms"),
-        |point| point.to_zoned_datetime(TimeZone::system()).strftime(format).to_string(),
+        |point| point.to_zoned_datetime(zone).strftime(format).to_string(),
     )
 }
 

@@ -23,6 +23,7 @@ mod python;
 mod shortage;
 mod simulate;
 mod store;
+mod statement;
 mod tls;
 mod watchdog;
 

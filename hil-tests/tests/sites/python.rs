@@ -10,7 +10,7 @@ use ecovisor_hil_tests::site::{Ended, Site, command, ended};
 use std::path::PathBuf;
 
 /// The Python that `./test` has given its gRPC packages; `Err` says why there is none.
-fn python() -> Result<PathBuf, String> {
+pub fn python() -> Result<PathBuf, String> {
     let venv = target_directory().unwrap().join("python-venv");
     let python = venv.join("bin/python");
     if venv.join(".complete").is_file() && python.exists() {

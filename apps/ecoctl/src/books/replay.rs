@@ -119,6 +119,11 @@ impl Replay {
         Ok(Replayed { linked, record, now })
     }
 
+    /// Where the chain ends with the last entry, in hex.
+    pub fn head(&self) -> String {
+        self.verifier.report().head.to_string()
+    }
+
     /// One row as it was shown.
     ///
     /// # Errors

@@ -1,11 +1,15 @@
 //! `ecoctl ledger`: the books, to take along and to check.
 
 use super::archive::Archive;
+use super::export_tables;
+use super::statement::{self, Statement};
 use super::verify::Verify;
 use crate::books::file::{Writer, unwritable};
 use crate::books::rows;
 use crate::connect::Context;
 use crate::failure::{Failure, Kind};
+use crate::output::Output;
+use crate::papers::tables::Format;
 use clap::{Args, Subcommand};
 use ecovisor_sdk::operator::wire;
 use std::io::Write;
@@ -17,6 +21,10 @@ use wire::export_ledger_reply::Piece;
 pub enum Ledger {
     /// Rows as CSV (on stdout, or to --out), and with --journal what they follow from.
     Export(Export),
+    /// An app's energy and carbon over a period, as a page with plots and the tables that it can be recomputed from.
+    Statement(Statement),
+    /// The script that recomputes a statement from its tables alone, on stdout: Python 3, standard library.
+    Auditor,
     /// Replay the ledger here and compare every figure, without trusting the daemon.
     Verify(Verify),
     /// Take raw days along, a file each, before the daemon lets go of them.
@@ -42,12 +50,32 @@ pub struct Export {
     /// Write the rows to this file instead of stdout.
     #[arg(long, value_name = "FILE.csv")]
     out: Option<PathBuf>,
+    /// Write both tables of the ledger with all their figures, recomputed here from the journal, to `apps` and `site` in
+    /// this directory.
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["out", "journal"])]
+    tables: Option<PathBuf>,
+    /// How these tables are written.
+    #[arg(long, value_enum, default_value_t, requires = "tables")]
+    format: Format,
+    /// The tables of this file of `--journal` instead of the daemon's.
+    #[arg(long, value_name = "FILE", requires = "tables", conflicts_with_all = ["from", "to"])]
+    file: Option<PathBuf>,
     /// Also write the snapshot and journal, from which `ledger verify --file` recomputes the rows.
     #[arg(long, value_name = "FILE")]
     journal: Option<PathBuf>,
 }
 
 impl Ledger {
+    /// Does what needs no daemon; `None` where it needs one.
+    pub fn offline(&self, output: Output) -> Option<Result<(), Failure>> {
+        match self {
+            Self::Export(export) => export.offline(output),
+            Self::Statement(statement) => statement.is_offline().then(|| statement.offline(output)),
+            Self::Auditor => Some(statement::auditor()),
+            Self::Verify(verify) => verify.is_offline().then(|| verify.offline(output)),
+        }
+    }
+
     /// Does it.
     ///
     /// # Errors
@@ -55,6 +83,8 @@ impl Ledger {
     pub async fn run(self, context: &Context) -> Result<(), Failure> {
         match self {
             Self::Export(export) => export.run(context).await,
+            Self::Statement(statement) => statement.online(context).await,
+            Self::Auditor => statement::auditor(),
             Self::Verify(verify) => verify.online(context).await,
             Self::Archive(archive) => archive.run(context).await,
         }
@@ -69,7 +99,17 @@ impl Ticks {
 }
 
 impl Export {
+    /// The tables of a file, for which no daemon is needed; `None` where it is.
+    pub fn offline(&self, output: Output) -> Option<Result<(), Failure>> {
+        let (file, tables) = (self.file.as_ref()?, self.tables.as_ref()?);
+        Some(export_tables::offline(output, file, tables, self.format))
+    }
+
     async fn run(self, context: &Context) -> Result<(), Failure> {
+        if let Some(tables) = &self.tables {
+            let request = self.ticks.request(true, true);
+            return export_tables::online(context, request, tables, self.format).await;
+        }
         let request = self.ticks.request(true, self.journal.is_some());
         let mut pieces = context.ask(context.operator.export_ledger(request)).await?;
         let mut table = Table::new(context.output.json, self.out.clone())?;

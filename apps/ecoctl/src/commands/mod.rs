@@ -11,12 +11,14 @@ pub mod container;
 pub mod device;
 pub mod events;
 pub mod forecast;
+pub mod export_tables;
 pub mod ledger;
 pub mod plot;
 pub mod policy;
 pub mod setter;
 pub mod site;
 pub mod store;
+pub mod statement;
 pub mod usage;
 pub mod verify;
 
@@ -35,8 +37,10 @@ pub async fn execute(arguments: Arguments) -> Result<ExitCode, Failure> {
         // These need no daemon.
         Command::Completions(command) => return command.print().map(|()| ExitCode::SUCCESS),
         Command::InternalExec(command) => return Err(command.exec()),
-        Command::Ledger(ledger::Ledger::Verify(command)) if command.is_offline() => {
-            return command.offline(crate::output::Output { json: global.json }).map(|()| ExitCode::SUCCESS);
+        Command::Ledger(command)
+            if let Some(done) = command.offline(crate::output::Output { json: global.json }) =>
+        {
+            return done.map(|()| ExitCode::SUCCESS);
         }
         // This one keeps trying.
         Command::Top(command) => return command.watch(&global).await.map(|()| ExitCode::SUCCESS),

@@ -113,7 +113,7 @@ fn since(kept: &wire::QueryUsageReply) -> String {
 }
 
 /// The site's own clock, which may be a virtual one; before its first tick, the machine's.
-async fn site_now(context: &Context) -> Result<u64, Failure> {
+pub async fn site_now(context: &Context) -> Result<u64, Failure> {
     let site = context.ask(context.operator.get_site(wire::GetSiteRequest {})).await?;
     Ok(site.last.map_or_else(crate::time::now_ms, |last| last.wall_start_ms.saturating_add(last.span_ms)))
 }
