@@ -23,6 +23,10 @@ pub struct Tmy3 {
 impl SolarSource for Tmy3 {
     fn power(&self, utc_ms: u64) -> Option<Power> {
         let weather = self.weather.at(utc_ms)?;
+        if weather.ghi == 0.0 && weather.dni == 0.0 && weather.dhi == 0.0 {
+            // No light, no power, wherever the sun stands: half of all minutes.
+            return Some(Power::ZERO);
+        }
         Some(self.panel.ac_power(&position(self.place, utc_ms), &weather))
     }
 }

@@ -6,6 +6,7 @@
 mod carbon;
 mod decimal;
 mod error;
+mod memo;
 mod power;
 mod rows;
 mod tmy3;
@@ -16,6 +17,7 @@ pub use error::TraceError;
 pub use power::power;
 pub use tmy3::{Weather, tmy3};
 
+use memo::Memo;
 use std::cmp::Ordering;
 
 /// A value and the time for which it holds.
@@ -41,7 +43,11 @@ enum Play {
 pub struct Trace<T> {
     intervals: Vec<Interval<T>>,
     play: Play,
+    memo: Memo<T>,
 }
+
+/// A UTC day.
+const DAY_MS: u64 = 86_400_000;
 
 impl<T: Copy> Trace<T> {
     /// A trace of these intervals, or `None` where one is empty or begins before the one before it has ended.
@@ -52,7 +58,7 @@ impl<T: Copy> Trace<T> {
             [before, after] => before.end_utc_ms <= after.start_utc_ms,
             _ => true,
         });
-        (lasting && ordered).then_some(Self { intervals, play: Play::Once })
+        (lasting && ordered).then(|| Self { intervals, play: Play::Once, memo: Memo::default() })
     }
 
     /// The same trace, playing in every year: a lookup is answered with what held at the same UTC month, day and time
@@ -60,20 +66,35 @@ impl<T: Copy> Trace<T> {
     /// the trace has one, other years skip it.
     #[must_use]
     pub fn repeat_yearly(self) -> Self {
-        Self { play: Play::Yearly, ..self }
+        Self { play: Play::Yearly, memo: Memo::default(), ..self }
     }
 
     /// What holds at `utc_ms` (ms since the Unix epoch); `None` in a gap and outside the trace.
     #[must_use]
     pub fn at(&self, utc_ms: u64) -> Option<T> {
-        match self.play {
+        self.memo.at(utc_ms, || match self.play {
             Play::Once => self.find(utc_ms),
-            Play::Yearly => {
-                let first = self.intervals.first()?.start_utc_ms;
-                let same_time = year::same_time_after(first, utc_ms);
-                same_time.candidates().find_map(|candidate| self.find(candidate))
+            Play::Yearly => self.find_yearly(utc_ms),
+        })
+    }
+
+    /// The same in a trace that repeats. Within a UTC day its times are as far from `utc_ms` as at `utc_ms` itself, but for
+    /// the time of day at which the first year begins.
+    fn find_yearly(&self, utc_ms: u64) -> (Option<T>, u64) {
+        let Some(first) = self.intervals.first().map(|first| first.start_utc_ms) else {
+            return (None, u64::MAX);
+        };
+        let midnight = utc_ms - utc_ms % DAY_MS;
+        let turns = [midnight.saturating_add(first % DAY_MS), midnight.saturating_add(DAY_MS)];
+        let mut until = turns.into_iter().find(|turn| *turn > utc_ms).unwrap_or(utc_ms);
+        for candidate in year::same_time_after(first, utc_ms).candidates() {
+            let (value, its_until) = self.find(candidate);
+            until = until.min(utc_ms.saturating_add(its_until.saturating_sub(candidate)));
+            if value.is_some() {
+                return (value, until);
             }
         }
+        (None, until)
     }
 
     /// The intervals as they were recorded, in order of time.
@@ -90,16 +111,26 @@ impl<T: Copy> Trace<T> {
             end_utc_ms: one.end_utc_ms,
             value: value_of(one),
         };
-        Trace { intervals: self.intervals.iter().map(mapped).collect(), play: self.play }
+        Trace {
+            intervals: self.intervals.iter().map(mapped).collect(),
+            play: self.play,
+            memo: Memo::default(),
+        }
     }
 
-    fn find(&self, utc_ms: u64) -> Option<T> {
+    /// What was recorded for `utc_ms`, and the first ms at which that may be another.
+    fn find(&self, utc_ms: u64) -> (Option<T>, u64) {
         let place = self.intervals.binary_search_by(|one| match () {
             () if one.end_utc_ms <= utc_ms => Ordering::Less,
             () if one.start_utc_ms > utc_ms => Ordering::Greater,
             () => Ordering::Equal,
         });
-        place.ok().and_then(|index| self.intervals.get(index)).map(|one| one.value)
+        match place {
+            Ok(index) => {
+                self.intervals.get(index).map_or((None, utc_ms), |one| (Some(one.value), one.end_utc_ms))
+            }
+            Err(next) => (None, self.intervals.get(next).map_or(u64::MAX, |one| one.start_utc_ms)),
+        }
     }
 }
 

@@ -160,5 +160,5 @@ pub(super) fn held_until_next<T: Copy>(
             value,
         }));
     }
-    Ok(Trace { intervals, play: super::Play::Once })
+    Ok(Trace { intervals, play: super::Play::Once, memo: super::Memo::default() })
 }

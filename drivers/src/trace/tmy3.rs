@@ -57,7 +57,8 @@ pub fn tmy3(
         last_end_ms = end_utc_ms;
         Ok(weather(row)?.map(|value| Interval { start_utc_ms, end_utc_ms, value }))
     })?;
-    Ok(Trace { intervals: rows.into_iter().flatten().collect(), play: Play::Once })
+    let intervals = rows.into_iter().flatten().collect();
+    Ok(Trace { intervals, play: Play::Once, memo: super::Memo::default() })
 }
 
 /// The end of the row's hour in ms since the Unix epoch.

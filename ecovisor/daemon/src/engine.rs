@@ -15,6 +15,7 @@ mod lockstep;
 pub mod overrun;
 mod recover;
 mod reload;
+mod rush;
 
 pub use recover::{Attempts, LastTick, RecoverError, Recovered, recover};
 
@@ -39,12 +40,25 @@ use std::time::Duration;
 use tokio::sync::{broadcast, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
+/// When what moves the state is made durable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Keeping {
+    /// Before anybody is told of it.
+    AtOnce,
+    /// Commands before anybody is told of them, ticks so many together: a simulation that ends early is run again.
+    Grouped(usize),
+    /// Never: a simulation whose result are its tables.
+    Nothing,
+}
+
 /// All that the engine is made of.
 pub struct Parts {
     /// The state to go on from.
     pub recovered: Recovered,
     /// Where journal and records go.
     pub store: Arc<dyn Store>,
+    /// And when.
+    pub keeping: Keeping,
     /// Where questions are audited.
     pub trail: Arc<Trail>,
     /// What is read and steered.
@@ -80,6 +94,7 @@ pub struct Runner {
     state: Snapshot,
     mode: Mode,
     store: Arc<dyn Store>,
+    keeping: Keeping,
     trail: Arc<Trail>,
     plant: Plant,
     metrics: Option<Arc<Metrics>>,
@@ -97,7 +112,8 @@ pub struct Runner {
     /// How late the tick under way began, in real µs.
     late_us: u64,
     outcome: Option<Arc<Outcome>>,
-    pending_record: Option<Record>,
+    /// Of ticks that were settled, not in the store yet; the newest last.
+    records: Vec<Record>,
     /// Entries that have moved the state and are not in the journal yet: nobody has been told of them.
     unjournaled: Vec<Entry>,
     workloads: BTreeMap<ContainerId, Workload>,
@@ -165,6 +181,7 @@ impl Runner {
             state,
             mode,
             store: parts.store,
+            keeping: parts.keeping,
             trail: parts.trail,
             plant: parts.plant,
             metrics: parts.metrics,
@@ -179,7 +196,7 @@ impl Runner {
             started_ms: parts.start_ms,
             late_us: 0,
             outcome,
-            pending_record: None,
+            records: Vec::new(),
             unjournaled: Vec::new(),
             workloads: BTreeMap::new(),
             totals: BTreeMap::new(),
@@ -338,7 +355,7 @@ impl Runner {
         let entry = Entry::Tick(inputs);
         self.unjournaled.push(entry.clone());
         self.stall_if_told(tick.0);
-        self.flush()?;
+        self.flush_when_due()?;
         let applied = self.state.apply(&entry).map_err(|broken| Ended::Broken { tick: tick.0, broken })?;
         let Applied::Settled(record) = applied else { return Ok(()) };
         self.note_record(&record);
@@ -352,7 +369,7 @@ impl Runner {
             let live = |meter| self.state.site.quality(meter) == Quality::Live;
             forecasts.note(&record.outcome, (live(Meter::Solar), live(Meter::Intensity)));
         }
-        self.pending_record = Some(*record);
+        self.records.push(*record);
         self.remember_counters(tick.0);
         self.detach_lost()?;
         if (tick.0 + 1).is_multiple_of(self.snapshot_ticks) {
@@ -446,7 +463,10 @@ impl Runner {
     /// Makes a snapshot, so that a restart replays little.
     fn snapshot(&mut self) -> Result<(), Ended> {
         self.flush()?;
-        let records = self.pending_record.take().into_iter().collect();
+        if self.keeping == Keeping::Nothing {
+            return Ok(());
+        }
+        let records = std::mem::take(&mut self.records);
         let snapshot = Some(self.state.clone());
         self.store.commit(Batch { entries: Vec::new(), records, snapshot })?;
         Ok(())
@@ -461,13 +481,25 @@ impl Runner {
         Ok(())
     }
 
+    /// Journals ticks, where it is time to.
+    fn flush_when_due(&mut self) -> Result<(), Ended> {
+        match self.keeping {
+            Keeping::Grouped(ticks) if self.unjournaled.len() < ticks => Ok(()),
+            Keeping::AtOnce | Keeping::Grouped(_) | Keeping::Nothing => self.flush(),
+        }
+    }
+
     /// Journals what has moved the state since the last time.
     fn flush(&mut self) -> Result<(), Ended> {
+        if self.keeping == Keeping::Nothing {
+            self.unjournaled.clear();
+            self.records.clear();
+        }
         if self.unjournaled.is_empty() {
             return Ok(());
         }
         let entries = std::mem::take(&mut self.unjournaled);
-        let records = self.pending_record.take().into_iter().collect();
+        let records = std::mem::take(&mut self.records);
         self.store.commit(Batch { entries, records, snapshot: None })?;
         Ok(())
     }

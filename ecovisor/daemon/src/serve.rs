@@ -5,7 +5,7 @@ use crate::config::{ClockChoice, Config, Places};
 use crate::denied::Denied;
 use crate::doors::{self, DoorSettings, TcpDoor};
 use crate::engine::handle::{Actor, Engine, LoadedConfig, Mode, Question};
-use crate::engine::{Attempts, Ended, Parts, RecoverError, Recovered, Runner, recover};
+use crate::engine::{Attempts, Ended, Keeping, Parts, RecoverError, Recovered, Runner, recover};
 use crate::forecast::metrics::ForecastMetrics;
 use crate::forecast::{ForecastSource, Forecasts, panels};
 use crate::history::Keeper;
@@ -169,6 +169,7 @@ fn open(arguments: &RunArguments, config: Config, loaded: LoadedConfig) -> anyho
     let parts = Parts {
         recovered,
         store,
+        keeping: Keeping::AtOnce,
         trail: trail.clone(),
         plant,
         metrics: metrics.as_ref().map(|(metrics, _)| metrics.clone()),

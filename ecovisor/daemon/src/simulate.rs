@@ -1,24 +1,23 @@
 //! `ecovisord simulate`: the same daemon on a virtual clock, as fast as it goes, alone or in lock step with apps.
 
+mod keep;
+mod tables;
+
 use crate::clock::{self, ClockInfo, ClockKind};
 use crate::config::Config;
 use crate::doors::{self, DoorSettings};
 use crate::engine::{Ended, LastTick, Parts, Runner, recover};
 use crate::forecast::{ForecastSource, Forecasts, panels};
 use crate::plant::Plant;
-use crate::store::{MemoryStore, Store};
 use crate::trail::Trail;
 use crate::{Failure, read_config};
 use anyhow::Context;
-use ecovisor_audit::Record;
-use ecovisor_audit::books::TickRows;
-use ecovisor_audit::table::TableWriter;
-use ecovisor_core::Tick;
+use ecovisor_core::{AppId, AppName, Outcome};
 use ecovisor_units::Millis;
-use std::fs::File;
-use std::io::BufWriter;
-use std::path::{Path, PathBuf};
+use keep::{Keep, Kept};
+use std::path::PathBuf;
 use std::sync::Arc;
+use tables::Tables;
 use tokio_util::sync::CancellationToken;
 
 /// Arguments of `simulate`.
@@ -39,41 +38,38 @@ pub struct SimulateArguments {
     /// Where sockets are made for apps in lock step; none are made without this or `--lockstep`.
     #[arg(long)]
     run_dir: Option<PathBuf>,
+    /// Where journal and records are kept: `off`, `memory` (the last 100,000 ticks, for apps that ask for the past), or a
+    /// directory for a store as `run` has it, synced every 1,000 ticks [default: memory where there are sockets, else off].
+    #[arg(long, value_name = "off|memory|DIR")]
+    store: Option<Keep>,
 }
 
-/// Ticks between two lines of progress: about one a second on a small site.
+/// Ticks between two looks at the clock and at what may be forgotten.
 const PROGRESS_TICKS: u64 = 10_000;
 
-/// Ticks of a simulation that apps can still ask about: half a year by the hour, two months by the minute. All of them
-/// are in the tables.
+/// µs between two lines of progress, at least.
+const PROGRESS_US: u64 = 1_000_000;
+
+/// Ticks of a simulation that apps can still ask about where they are in memory: half a year by the hour, two months by
+/// the minute. All of them are in the tables.
 const TICKS_KEPT: u64 = 100_000;
 
 /// Runs a simulated site.
 pub fn run(arguments: SimulateArguments) -> Result<(), Failure> {
     let (config, loaded) = read_config(&arguments.config).map_err(Failure::Start)?;
     let opened = open(&arguments, config, loaded).map_err(Failure::Start)?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().worker_threads(2).build();
+    // One thread: in lock step the site and its doors wait for each other at every tick, and between two threads each
+    // such wait costs a wake-up through the kernel.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.context("cannot start the runtime").map_err(Failure::Start)?;
     runtime.block_on(simulate(arguments, opened))
 }
 
-/// The two tables that a simulation writes.
-struct Tables {
-    apps: BufWriter<File>,
-    site: BufWriter<File>,
-}
-
-fn table(directory: &Path, name: &str) -> anyhow::Result<BufWriter<File>> {
-    let path = directory.join(name);
-    std::fs::create_dir_all(directory).with_context(|| format!("cannot make {}", directory.display()))?;
-    Ok(BufWriter::new(File::create(&path).with_context(|| format!("cannot write {}", path.display()))?))
-}
-
 struct Opened {
     parts: Parts,
-    store: Arc<dyn Store>,
+    kept: Kept,
     forecasts: Option<Arc<Forecasts>>,
-    out: Tables,
+    tables: Tables,
     doors: Option<DoorSettings>,
     scratch: Scratch,
 }
@@ -95,12 +91,13 @@ fn open(
 ) -> anyhow::Result<Opened> {
     let start_ms = config.clock_start_ms()?.unwrap_or_else(clock::wall_ms);
     let plant = Plant::open(&config)?;
-    let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
-    let recovered = recover(store.as_ref(), &config.rules()?, LastTick::Replayed)?;
+    let serves = arguments.lockstep > 0 || arguments.run_dir.is_some();
+    let keep = arguments.store.clone().unwrap_or(if serves { Keep::Memory } else { Keep::Off });
+    let kept = keep.open(&config)?;
+    let recovered = recover(kept.store.as_ref(), &config.rules()?, LastTick::Replayed)?;
     let scratch = Scratch(std::env::temp_dir().join(format!("ecovisor-simulate-{}", std::process::id())));
     std::fs::create_dir_all(&scratch.0)?;
-    let out = Tables { apps: table(&arguments.out, "apps.csv")?, site: table(&arguments.out, "site.csv")? };
-    let serves = arguments.lockstep > 0 || arguments.run_dir.is_some();
+    let tables = Tables::create(&arguments.out)?;
     let doors = serves.then(|| DoorSettings {
         run_dir: arguments.run_dir.clone().unwrap_or_else(|| scratch.0.join("run")),
         operator_gid: config.operator.gid,
@@ -114,13 +111,13 @@ fn open(
         .map(|_| Arc::new(Forecasts::new(panels(&config), plant.ahead(), config.forecast.from_trace)));
     let parts = Parts {
         recovered,
-        store: store.clone(),
+        store: kept.store.clone(),
+        keeping: kept.keeping,
         trail: Arc::new(Trail::open(&scratch.0.join("audit.jsonl"))?),
         plant,
         metrics: None,
         forecasts: forecasts.clone(),
-        // A replay from the beginning costs less than snapshots of every state.
-        snapshot_ticks: u64::MAX,
+        snapshot_ticks: kept.snapshot_ticks,
         config,
         loaded,
         applied: None,
@@ -130,21 +127,25 @@ fn open(
         counters: None,
         fail_at_tick: None,
     };
-    Ok(Opened { parts, store, forecasts, out, doors, scratch })
+    Ok(Opened { parts, kept, forecasts, tables, doors, scratch })
 }
 
 async fn simulate(arguments: SimulateArguments, opened: Opened) -> Result<(), Failure> {
-    let Opened { parts, store, forecasts, out, doors, scratch } = opened;
+    let Opened { parts, kept, forecasts, tables, doors, scratch } = opened;
     let shutdown = CancellationToken::new();
     let until_ms = parts.start_ms.saturating_add(arguments.length.get());
     let (runner, engine) = Runner::new(parts);
     let doors = match doors {
-        None => None,
+        None => {
+            // With this handle the last way to the engine goes, and it need not be shown to anybody.
+            drop(engine);
+            None
+        }
         Some(settings) => {
             eprintln!("sockets in {}", settings.run_dir.display());
             let forecast = forecasts.map(|forecasts| -> Arc<dyn ForecastSource> { forecasts });
             Some(
-                doors::open(settings, engine, store.clone(), forecast, shutdown.clone())
+                doors::open(settings, engine, kept.store.clone(), forecast, shutdown.clone())
                     .await
                     .map_err(Failure::Start)?,
             )
@@ -156,14 +157,8 @@ async fn simulate(arguments: SimulateArguments, opened: Opened) -> Result<(), Fa
             on_signal.cancel();
         }
     });
-    let (ended_in, ended) = tokio::sync::oneshot::channel();
-    let (stop, wait_for) = (shutdown.clone(), arguments.lockstep);
-    let kept = store.clone();
-    let thread = std::thread::Builder::new().name("engine".to_owned()).spawn(move || {
-        let _ = ended_in.send(run_engine(runner, until_ms, wait_for, stop, out, kept.as_ref()));
-    });
-    thread.context("cannot start the engine's thread").map_err(Failure::Start)?;
-    let ended = ended.await.unwrap_or_else(|_| Err(anyhow::anyhow!("the engine's thread panicked")));
+    let run = Run { until_ms, wait_for: arguments.lockstep, stop: shutdown.clone() };
+    let ended = run.drive(runner, tables, &kept).await;
     shutdown.cancel();
     if let Some(doors) = doors {
         doors.closed().await;
@@ -172,38 +167,52 @@ async fn simulate(arguments: SimulateArguments, opened: Opened) -> Result<(), Fa
     ended.map_err(Failure::Loop)
 }
 
-fn run_engine(
-    runner: Runner,
+/// How far a simulation runs, and with whom.
+struct Run {
     until_ms: u64,
     wait_for: usize,
     stop: CancellationToken,
-    out: Tables,
-    store: &dyn Store,
-) -> anyhow::Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let mut writer = TableWriter::new(out.apps, out.site)?;
-    let began_us = clock::boot_us();
-    let mut ticks = 0_u64;
-    let each = |record: &Record| {
-        ticks += 1;
-        if ticks.is_multiple_of(PROGRESS_TICKS) {
-            let wall = jiff::Timestamp::from_millisecond(
-                i64::try_from(record.outcome.wall.get()).unwrap_or(i64::MAX),
-            );
-            let wall = wall.map_or_else(|_| String::new(), |wall| wall.to_string());
-            eprintln!("{ticks} ticks, at {wall}");
-            let oldest = record.outcome.tick.0.saturating_sub(TICKS_KEPT);
-            store.forget_before(Tick(oldest)).map_err(std::io::Error::other)?;
-        }
-        writer.write(&TickRows::from(record)).map_err(std::io::Error::other)
-    };
-    let ended = runtime.block_on(runner.simulate(until_ms, wait_for, stop, each));
-    writer.finish()?;
-    let took_us = clock::boot_us().saturating_sub(began_us).max(1);
-    eprintln!("{ticks} ticks in {}: {} a tick", Millis::new(took_us / 1_000), micros(took_us, ticks));
-    ended.map_err(|ended: Ended| anyhow::Error::new(ended))
 }
 
-fn micros(took_us: u64, ticks: u64) -> String {
-    took_us.checked_div(ticks).map_or_else(|| "no time".to_owned(), |each| format!("{each} µs"))
+impl Run {
+    async fn drive(self, runner: Runner, mut tables: Tables, kept: &Kept) -> anyhow::Result<()> {
+        let (began_us, cpu_before_us) = (clock::boot_us(), clock::process_cpu_us());
+        let (mut ticks, mut said_us) = (0_u64, began_us);
+        let each = |outcome: &Outcome, names: &[(AppId, AppName)]| {
+            ticks += 1;
+            if ticks.is_multiple_of(PROGRESS_TICKS) {
+                let now_us = clock::boot_us();
+                if now_us.saturating_sub(said_us) >= PROGRESS_US {
+                    progress(ticks, outcome);
+                    said_us = now_us;
+                }
+                kept.forget_before(outcome.tick).map_err(std::io::Error::other)?;
+            }
+            tables.tick(outcome, names)
+        };
+        let ended = runner.simulate(self.until_ms, self.wait_for, self.stop, each).await;
+        tables.finish()?;
+        let took_us = clock::boot_us().saturating_sub(began_us).max(1);
+        let cpu_us = clock::process_cpu_us().saturating_sub(cpu_before_us);
+        eprintln!(
+            "{ticks} ticks in {}: {} a tick, CPU {}",
+            Millis::new(took_us / 1_000),
+            each_took(took_us, ticks),
+            each_took(cpu_us, ticks)
+        );
+        ended.map_err(|ended: Ended| anyhow::Error::new(ended))
+    }
+}
+
+fn progress(ticks: u64, outcome: &Outcome) {
+    let wall = i64::try_from(outcome.wall.get()).unwrap_or(i64::MAX);
+    let wall =
+        jiff::Timestamp::from_millisecond(wall).map_or_else(|_| String::new(), |wall| wall.to_string());
+    eprintln!("{ticks} ticks, at {wall}");
+}
+
+/// Hundredths of a microsecond: a site of one app takes two or three of them whole.
+fn each_took(took_us: u64, ticks: u64) -> String {
+    let hundredths = took_us.saturating_mul(100).checked_div(ticks);
+    hundredths.map_or_else(|| "no time".to_owned(), |parts| format!("{}.{:02} µs", parts / 100, parts % 100))
 }

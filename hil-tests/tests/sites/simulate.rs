@@ -75,14 +75,22 @@ discharge_limit = "100 W"
 grid_limit = "100 W"
 "#;
 
+fn simulation(site: &Site, length: &str, out: &Path, more: &[&str]) -> tokio::process::Command {
+    let mut simulate = command(program("ecovisord").unwrap());
+    simulate.args(["simulate", "--config"]).arg(site.path("site.toml"));
+    simulate.args(["--for", length, "--out"]).arg(out).args(more);
+    simulate
+}
+
+async fn simulate(site: &Site, length: &str, out: &Path, more: &[&str]) {
+    let done = ended(&mut simulation(site, length, out, more)).await.unwrap();
+    assert_eq!(done.code, Some(0), "{}", done.stderr);
+}
+
 /// Simulates and returns where the tables are.
 async fn simulated(site: &Site, length: &str, out: &str) -> PathBuf {
     let directory = site.path(out);
-    let mut simulate = command(program("ecovisord").unwrap());
-    simulate.args(["simulate", "--config"]).arg(site.path("site.toml"));
-    simulate.args(["--for", length, "--out"]).arg(&directory);
-    let done = ended(&mut simulate).await.unwrap();
-    assert_eq!(done.code, Some(0), "{}", done.stderr);
+    simulate(site, length, &directory, &[]).await;
     directory
 }
 
@@ -148,6 +156,36 @@ async fn a_simulated_week_balances_row_by_row_and_is_the_same_every_time() {
                 "{row:?}"
             );
         }
+    }
+}
+
+#[tokio::test]
+async fn a_simulation_that_nobody_watches_writes_what_a_watched_one_does() {
+    for rule in ["live", "buffered"] {
+        let site = Site::new(&replaced(JULY, "rule = \"live\"", &format!("rule = \"{rule}\""))).unwrap();
+        let (alone, store) = (site.path("alone"), site.path("store").display().to_string());
+        let run = site.path("run").display().to_string();
+        // Long enough for two snapshots on disk. With sockets, every tick goes through what a running site does: views, totals, the journal.
+        simulate(&site, "8d", &alone, &[]).await;
+        let both = site.path("store-too").display().to_string();
+        let ways = [
+            &["--run-dir", &run][..],
+            &["--run-dir", &run, "--store", "off"],
+            &["--store", &store],
+            &["--run-dir", &run, "--store", &both],
+        ];
+        for (way, name) in ways.into_iter().zip(["watched", "unkept", "stored", "both"]) {
+            let other = site.path(name);
+            simulate(&site, "8d", &other, way).await;
+            for table in ["apps.csv", "site.csv"] {
+                let [one, other] = [&alone, &other].map(|run| std::fs::read(run.join(table)).unwrap());
+                assert!(one == other, "{table} of {way:?} with {rule} solar");
+            }
+        }
+        let again = ended(&mut simulation(&site, "8d", &alone, &["--store", &store])).await.unwrap();
+        assert_eq!(again.code, Some(64), "{}", again.stderr);
+        assert!(again.stderr.contains("has a ledger already"), "{}", again.stderr);
+        [&store, &both].into_iter().for_each(|store| std::fs::remove_dir_all(store).unwrap());
     }
 }
 

@@ -73,6 +73,7 @@ impl Ledger {
             Self::Statement(statement) => statement.is_offline().then(|| statement.offline(output)),
             Self::Auditor => Some(statement::auditor()),
             Self::Verify(verify) => verify.is_offline().then(|| verify.offline(output)),
+            Self::Archive(_) => None,
         }
     }
 

@@ -3,15 +3,22 @@
 use super::{Ended, Runner};
 use crate::plant::Span;
 use ecovisor_audit::Record;
+use ecovisor_core::{AppId, AppName, Outcome};
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 /// How long a lock-step participant may take over a tick, in real time, before the site goes on without it.
 const LOCKSTEP_PATIENCE: Duration = Duration::from_secs(60);
 
+/// What a simulation leads to cannot be written.
+pub(super) fn not_written(source: std::io::Error) -> Ended {
+    Ended::Store(crate::store::StoreError::Disk { doing: "write beside", source })
+}
+
 impl Runner {
     /// Runs on the simulated clock until `until_ms`, as fast as it goes, waiting for lock-step participants at every
-    /// tick. `wait_for` of them must have joined before the first tick. Every record is shown to `each`.
+    /// tick. `wait_for` of them must have joined before the first tick. Every outcome is shown to `each`, with the names
+    /// of its apps.
     ///
     /// # Errors
     /// [`Ended`] where it cannot go on.
@@ -20,7 +27,7 @@ impl Runner {
         until_ms: u64,
         wait_for: usize,
         shutdown: CancellationToken,
-        mut each: impl FnMut(&Record) -> std::io::Result<()>,
+        mut each: impl FnMut(&Outcome, &[(AppId, AppName)]) -> std::io::Result<()>,
     ) -> Result<(), Ended> {
         self.settle_in()?;
         while self.lockstep.len() < wait_for {
@@ -31,12 +38,19 @@ impl Runner {
             }
         }
         self.step_together(&shutdown).await?;
+        let mut names = Record::names_of(&self.state.site);
         while self.wall_ms < until_ms && !shutdown.is_cancelled() {
-            let length = self.state.site.rules().tick;
+            if self.is_alone() {
+                self.rush(until_ms, &shutdown, &mut each).await?;
+                break;
+            }
+            if !names.names(&self.state.site) {
+                names = Record::names_of(&self.state.site);
+            }
+            let (length, tick) = (self.state.site.rules().tick, self.state.site.tick());
             self.tick(Span { wall_ms: self.wall_ms, length, real_us: 0 })?;
-            if let Some(record) = &self.pending_record {
-                each(record)
-                    .map_err(|source| crate::store::StoreError::Disk { doing: "write beside", source })?;
+            if let Some(outcome) = self.outcome.as_ref().filter(|outcome| outcome.tick == tick) {
+                each(outcome, &names.app_names).map_err(not_written)?;
             }
             self.answer_waiting()?;
             self.step_together(&shutdown).await?;

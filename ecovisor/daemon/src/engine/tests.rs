@@ -62,6 +62,7 @@ fn start(text: &str, ticks: u64, store: Arc<dyn Store>) -> Bench {
     let parts = Parts {
         recovered,
         store: store.clone(),
+        keeping: Keeping::AtOnce,
         trail: Arc::new(Trail::open(&state.path().join("audit.jsonl")).unwrap()),
         plant: Plant::open(&config).unwrap(),
         metrics: None,
@@ -78,7 +79,7 @@ fn start(text: &str, ticks: u64, store: Arc<dyn Store>) -> Bench {
     };
     let (runner, engine) = Runner::new(parts);
     let (shutdown, until) = (CancellationToken::new(), from_ms + ticks * 60_000);
-    let done = tokio::spawn(runner.simulate(until, 1, shutdown.clone(), |_| Ok(())));
+    let done = tokio::spawn(runner.simulate(until, 1, shutdown.clone(), |_, _| Ok(())));
     Bench { engine, store, shutdown, done, _state: state }
 }
 

@@ -3,6 +3,7 @@
 
 use crate::clock::{ClockInfo, ClockKind};
 use crate::doors::MESSAGE_BYTES_MAX;
+use crate::engine::overrun::Overruns;
 use crate::engine::handle::{
     Answer, AskError, Asked, Engine, LoadedConfig, Mode, Question, Reply, View, Workload,
 };
@@ -324,6 +325,7 @@ fn view(state: &Snapshot, record: Option<Record>, workloads: &BTreeMap<Container
         clock: ClockInfo { kind: ClockKind::Real, factor: 1 },
         started_ms: 0,
         late_ms: 0,
+        overruns: Overruns::default(),
         workloads: Arc::new(workloads.clone()),
         grants: Arc::new(state.grants.clone()),
         totals: Arc::default(),

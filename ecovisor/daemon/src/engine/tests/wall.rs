@@ -45,6 +45,7 @@ fn again(store: &Arc<dyn Store>, end_ms: u64, wall_ms: u64) -> (Runner, tempfile
         from_ms: end_ms.min(wall_ms),
         counters: None,
         fail_at_tick: None,
+        keeping: Keeping::AtOnce,
     };
     (Runner::new(parts).0, state)
 }
