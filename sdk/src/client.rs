@@ -1,6 +1,7 @@
 //! The client of EnergyService: each method one call, with quantities instead of numbers.
 
 use crate::error::present;
+use crate::reserve::{Reservation, ReserveAnswer, Wish};
 use crate::setting::Lease;
 use crate::watch::{Events, Ticks};
 use crate::{
@@ -137,6 +138,40 @@ impl EnergySystem {
     /// As there.
     pub async fn forecast(&self, query: ForecastQuery) -> Result<Forecast, Error> {
         Forecast::read(self.service().get_forecast(query.write()).await?.into_inner())
+    }
+
+    /// Asks for power in a window to come; granted, or answered with what would be.
+    ///
+    /// # Errors
+    /// A refusal where the wish is none, or why the daemon could not be asked.
+    pub async fn reserve(&self, wish: Wish) -> Result<ReserveAnswer, Error> {
+        ReserveAnswer::read(self.service().reserve(wish.write(false)).await?.into_inner())
+    }
+
+    /// What [`EnergySystem::reserve`] would answer; changes nothing.
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn would_reserve(&self, wish: Wish) -> Result<ReserveAnswer, Error> {
+        ReserveAnswer::read(self.service().reserve(wish.write(true)).await?.into_inner())
+    }
+
+    /// Ends a reservation before its time; returns the first tick in which what it held is free again.
+    ///
+    /// # Errors
+    /// A refusal with its reason, or why the daemon could not be asked.
+    pub async fn cancel_reservation(&self, id: u64) -> Result<u64, Error> {
+        let reply = self.service().cancel_reservation(v1::CancelReservationRequest { id }).await?;
+        Ok(reply.into_inner().holds_from_tick)
+    }
+
+    /// The app's reservations, running and to come.
+    ///
+    /// # Errors
+    /// Why the daemon could not be asked.
+    pub async fn reservations(&self) -> Result<Vec<Reservation>, Error> {
+        let reply = self.service().list_reservations(v1::ListReservationsRequest {}).await?.into_inner();
+        reply.reservations.into_iter().map(Reservation::read).collect()
     }
 
     /// The generated client, cloned because its calls want it exclusively.

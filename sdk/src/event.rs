@@ -130,6 +130,25 @@ pub enum EventKind {
         /// After when it may be deleted, in wall-clock time since 1970 UTC; `None`: when its debts are settled.
         until: Option<Millis>,
     },
+    /// A reservation's window has begun.
+    ReservationBegan {
+        /// Which.
+        reservation: u64,
+    },
+    /// A reservation is no more.
+    ReservationEnded {
+        /// Which.
+        reservation: u64,
+        /// Whether before its time.
+        cancelled: bool,
+    },
+    /// What backs a reservation falls short.
+    ReservationAtRisk {
+        /// Which.
+        reservation: u64,
+        /// Power that is missing of what was promised.
+        short: Power,
+    },
     /// Something this SDK does not know yet.
     Unknown,
 }
@@ -208,6 +227,15 @@ impl EventKind {
             Kind::DeviceRecovered(v1::DeviceRecovered { device }) => Self::DeviceRecovered { device },
             // The operator's alone; an app never hears of it.
             Kind::TickOverrun(_) => Self::Unknown,
+            Kind::ReservationBegan(v1::ReservationBegan { reservation }) => {
+                Self::ReservationBegan { reservation }
+            }
+            Kind::ReservationEnded(v1::ReservationEnded { reservation, cancelled }) => {
+                Self::ReservationEnded { reservation, cancelled }
+            }
+            Kind::ReservationAtRisk(v1::ReservationAtRisk { reservation, short_mw }) => {
+                Self::ReservationAtRisk { reservation, short: Power::new(short_mw) }
+            }
             Kind::Draining(v1::Draining { until_ms }) => Self::Draining { until: until_ms.map(Millis::new) },
         })
     }

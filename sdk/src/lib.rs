@@ -53,6 +53,7 @@ mod flows;
 mod lockstep;
 #[cfg(feature = "operator")]
 pub mod operator;
+mod reserve;
 mod session;
 mod setting;
 mod system;
@@ -71,6 +72,7 @@ pub use error::{Error, Figure, Reason, Refusal};
 pub use event::{Event, EventKind, Thresholds};
 pub use flows::Flows;
 pub use lockstep::Lockstep;
+pub use reserve::{CounterOffer, Reservation, ReservationPart, ReserveAnswer, Wish};
 pub use session::{DroppedSetting, LEASE_DEFAULT, Session};
 pub use setting::{
     Accepted, BudgetAction, CarbonBudget, InForce, Lease, Origin, Setting, SettingsInForce, Subject,

@@ -129,6 +129,10 @@ calls! {
     reload_config(ReloadConfigRequest) -> ReloadConfigReply;
     /// A forecast for the whole site, or for one app's part.
     get_site_forecast(GetSiteForecastRequest) -> GetForecastReply;
+    /// The reservations of all apps, or of one.
+    list_app_reservations(ListAppReservationsRequest) -> ListReservationsReply;
+    /// Ends an app's reservation before its time.
+    cancel_app_reservation(CancelReservationRequest) -> CancelReservationReply;
 }
 
 streams! {

@@ -8,7 +8,8 @@ use ecovisor_proto::v1::setter::Set;
 use ecovisor_sdk::{
     Address, BudgetAction, ByContainer, Capping, Carbon, CarbonBudget, CarbonIntensity, CarbonMass,
     CarbonRate, Clock, EnergySystem, Error, EventKind, Figure, ForecastQuery, Lease, Millis, Notice, Origin,
-    Power, Ppm, Quality, Reason, Setting, SolarBasis, Target, Thresholds, UsageQuery, VirtualEnergy,
+    Power, Ppm, Quality, Reason, ReserveAnswer, Setting, SolarBasis, Target, Thresholds, UsageQuery,
+    VirtualEnergy, Wish,
 };
 use site::{Served, Site};
 use tonic::Code;
@@ -127,6 +128,45 @@ async fn containers_are_attached_listed_and_detached() {
     assert_eq!(energy.containers().await.unwrap()[0], attached);
     assert_eq!(energy.detach("other").await.unwrap(), 8);
     assert_eq!(energy.containers().await.unwrap(), [attached]);
+}
+
+#[tokio::test]
+async fn a_wish_is_granted_or_answered_with_offers_that_are_wishes() {
+    let rig = Rig::new();
+    let energy = rig.energy().await;
+    let wish = Wish {
+        power: Power::from_watts(400),
+        duration: Millis::from_secs(10_800),
+        earliest_start: None,
+        latest_start: Some(Millis::new(9)),
+        confidence: Ppm::new(900_000),
+    };
+    let offer = v1::Offer { power_mw: 5, start_ms: 6, duration_ms: 7, confidence_ppm: 900_000 };
+    let offers = v1::CounterOffer { most_power: Some(offer), ..v1::CounterOffer::default() };
+    let answer = |answer| Some(v1::ReserveReply { answer: Some(answer), holds_from_tick: None });
+    rig.site.script().reserve = answer(v1::reserve_reply::Answer::CounterOffer(offers));
+    let ReserveAnswer::CounterOffer(offers) = energy.would_reserve(wish).await.unwrap() else {
+        panic!("granted")
+    };
+    let most = offers.most_power.unwrap();
+    assert_eq!((most.power, most.earliest_start), (Power::new(5), Some(Millis::new(6))));
+    assert_eq!(offers.surest, None);
+    let one = v1::Reservation { id: 3, power_mw: 5, confidence_ppm: 900_000, ..v1::Reservation::default() };
+    rig.site.script().reserve = answer(v1::reserve_reply::Answer::Reservation(one));
+    let ReserveAnswer::Granted(one) = energy.reserve(most).await.unwrap() else { panic!("not granted") };
+    assert_eq!((one.id, one.confidence.get()), (3, 900_000));
+    assert_eq!(energy.reservations().await.unwrap(), [one]);
+    assert_eq!(energy.cancel_reservation(3).await.unwrap(), 5);
+    let asked = v1::ReserveRequest {
+        power_mw: 400_000,
+        duration_ms: 10_800_000,
+        latest_start_ms: Some(9),
+        confidence_ppm: 900_000,
+        dry_run: true,
+        ..v1::ReserveRequest::default()
+    };
+    assert_eq!(rig.site.script().wishes[0], asked);
+    assert!(!rig.site.script().wishes[1].dry_run);
 }
 
 #[tokio::test]

@@ -56,6 +56,8 @@ desk! {
         get_config(GetConfigRequest) -> wire::GetConfigReply;
         reload_config(ReloadConfigRequest) -> wire::ReloadConfigReply;
         get_site_forecast(GetSiteForecastRequest) -> wire::GetForecastReply;
+        list_app_reservations(ListAppReservationsRequest) -> wire::ListReservationsReply;
+        cancel_app_reservation(CancelReservationRequest) -> wire::CancelReservationReply;
         watch_all_events(WatchAllEventsRequest) -> Self::WatchAllEventsStream;
         query_ledger(QueryLedgerRequest) -> Self::QueryLedgerStream;
         export_ledger(ExportLedgerRequest) -> Self::ExportLedgerStream;

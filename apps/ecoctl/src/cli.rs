@@ -1,8 +1,8 @@
 //! The command line: what every command shares, and which commands there are.
 
 use crate::commands::{
-    app, battery, carbon, completions, config, container, device, events, forecast, ledger, policy, site,
-    store, usage,
+    app, battery, carbon, completions, config, container, device, events, forecast, ledger, policy,
+    reservation, site, store, usage,
 };
 use crate::failure::{EXIT_CODES, Failure};
 use crate::{run, top};
@@ -79,6 +79,9 @@ pub enum Command {
     Usage(usage::Usage),
     /// What is expected of sun and carbon, and how far earlier forecasts were off.
     Forecast(forecast::Forecast),
+    /// Reservations of power: list, cancel.
+    #[command(subcommand)]
+    Reservation(reservation::Reservation),
     /// What happens at the site, from now on.
     Events(events::Events),
     /// The ledger: export it, verify it without trusting the daemon.

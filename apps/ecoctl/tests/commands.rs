@@ -37,7 +37,7 @@ fn values(json: &str) -> Vec<serde_json::Value> {
 #[tokio::test]
 async fn answers_are_as_kept() {
     let daemon = Daemon::start().await;
-    let cases: [(&str, &[&str]); 20] = [
+    let cases: [(&str, &[&str]); 22] = [
         ("site", &["site"]),
         ("site-watch", &["site", "watch"]),
         ("app-list", &["app", "list"]),
@@ -52,6 +52,8 @@ async fn answers_are_as_kept() {
         ("usage", &["usage", "--app", "web", "--since", "1h", "--step", "5min", "--by-container", "--plot"]),
         ("events", &["events"]),
         ("forecast", &["forecast", "--app", "web", "--horizon", "2h"]),
+        ("reservation-list", &["reservation", "list"]),
+        ("reservation-cancel", &["reservation", "cancel", "4"]),
         ("forecast-errors", &["forecast", "errors"]),
         ("config", &["config"]),
         ("reload", &["reload", "--dry-run"]),

@@ -3,9 +3,11 @@
 use crate::app::{AppId, AppName, AppPolicy};
 use crate::cap::{ContainerId, ContainerName};
 use crate::carbon::Budget;
+use crate::reserve::{Part, ReservationId};
 use crate::share::Share;
 use crate::site::{Rules, Tick};
-use ecovisor_units::{CarbonRate, Energy, Millis, Power, WattHours};
+use alloc::vec::Vec;
+use ecovisor_units::{CarbonRate, Energy, Millis, Power, Ppm, WattHours};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -97,6 +99,28 @@ pub enum Command {
     },
     /// Other rules for the whole site, under which all shares must still fit.
     Reconfigure(Rules),
+    /// Power for a window to come, with what backs it. Refused where any of that is not there, sun excepted.
+    Reserve {
+        /// For whom.
+        app: AppId,
+        /// Its begin, in ms of the site's own time.
+        from: Millis,
+        /// What the app may draw, all together; at least 1 mW.
+        power: Power,
+        /// With which confidence it is given; nothing here depends on it.
+        confidence: Ppm,
+        /// What backs it, in order of time.
+        parts: Vec<Part>,
+    },
+    /// A reservation ends before its time.
+    CancelReservation(ReservationId),
+    /// A forecast has changed: by how much a reservation falls short of what was promised.
+    WarnReservation {
+        /// Which.
+        reservation: ReservationId,
+        /// Zero: it stands as given.
+        short: Power,
+    },
 }
 
 /// What an accepted command led to.
@@ -108,6 +132,8 @@ pub struct Accepted {
     pub app: Option<AppId>,
     /// The container that was attached.
     pub container: Option<ContainerId>,
+    /// The reservation that was made.
+    pub reservation: Option<ReservationId>,
 }
 
 /// Why a command is refused.
@@ -203,6 +229,39 @@ pub enum Refusal {
     TooMany {
         /// The most.
         limit: u32,
+    },
+    /// No such reservation, or not any more.
+    #[error("there is no reservation {}", .0.get())]
+    UnknownReservation(ReservationId),
+    /// A reservation that is none.
+    #[error("{0}")]
+    Reservation(&'static str),
+    /// More of the grid than is there for reservations, of a share or of the site.
+    #[error("reservations of {asked} from the grid exceed the {free} that they may take")]
+    ReservedGrid {
+        /// What all reservations would come to at their busiest.
+        asked: Power,
+        /// The most that would be accepted.
+        free: Power,
+    },
+    /// More of a battery's power than its share has.
+    #[error("reservations of {asked} from the battery exceed the {free} that it gives")]
+    ReservedDischarge {
+        /// What the app's reservations would come to at their busiest.
+        asked: Power,
+        /// The most that would be accepted.
+        free: Power,
+    },
+    /// More energy than is in the battery and free to be held.
+    #[error(
+        "{} to be held for reservations exceed the {} that are there for it",
+        WattHours(.asked.wide()), WattHours(.free.wide())
+    )]
+    ReservedEnergy {
+        /// What was asked, inside.
+        asked: Energy,
+        /// The most that would be accepted.
+        free: Energy,
     },
     /// Rules that contradict themselves.
     #[error("these rules cannot hold: {0}")]

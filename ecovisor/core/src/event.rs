@@ -3,6 +3,7 @@
 use crate::app::AppId;
 use crate::cap::ContainerId;
 use crate::freshness::{Meter, Quality};
+use crate::reserve::ReservationId;
 use ecovisor_units::{Energy, EnergySum, Millis, Power};
 use serde::{Deserialize, Serialize};
 
@@ -80,4 +81,38 @@ pub enum Event {
         /// Of what it was owed.
         loan: EnergySum,
     },
+    /// A reservation's window has begun: what it reserves is the app's from the coming tick.
+    ReservationBegan {
+        /// Whose.
+        app: AppId,
+        /// Which.
+        reservation: ReservationId,
+    },
+    /// A reservation is no more.
+    ReservationEnded {
+        /// Whose.
+        app: AppId,
+        /// Which.
+        reservation: ReservationId,
+        /// Why.
+        end: ReservationEnd,
+    },
+    /// What backs a reservation falls short: as a later forecast has it, or of the coming tick.
+    ReservationAtRisk {
+        /// Whose.
+        app: AppId,
+        /// Which.
+        reservation: ReservationId,
+        /// What is missing of the promised power.
+        short: Power,
+    },
+}
+
+/// Why a reservation is no more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ReservationEnd {
+    /// Its time is over.
+    Over,
+    /// It was cancelled, or its app ended.
+    Cancelled,
 }

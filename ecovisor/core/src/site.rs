@@ -9,6 +9,7 @@ mod coming;
 mod desk;
 mod old;
 mod readings;
+mod reservations;
 mod rules;
 mod setup;
 mod terms;
@@ -21,6 +22,7 @@ use crate::command::{Accepted, Command, Refusal};
 use crate::event::Event;
 use crate::freshness::{Held, Memory, Meter, Quality, Reading};
 use crate::ledger::{Account, Broken, Flows, SiteFlows};
+use crate::reserve::ReservationId;
 use crate::settle::{Metered, settle_into};
 use crate::share::Share;
 use alloc::vec::Vec;
@@ -181,6 +183,9 @@ pub struct Outcome {
     pub events: Vec<Event>,
 }
 
+/// What a command has created.
+type Made = (Option<AppId>, Option<ContainerId>, Option<ReservationId>);
+
 /// What the site remembers of one app besides its account.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct Past {
@@ -218,6 +223,8 @@ pub struct Site {
     level: Memory<Energy>,
     intensity: Memory<CarbonIntensity>,
     last_span: Millis,
+    /// Reservations whose app may draw less in the coming tick than they promise.
+    short: Vec<ReservationId>,
     #[serde(skip)]
     desk: OnDesk,
 }
@@ -245,6 +252,7 @@ impl Site {
             level: Memory::default(),
             intensity: Memory::default(),
             desk: OnDesk::default(),
+            short: Vec::new(),
         })
     }
 
@@ -253,6 +261,7 @@ impl Site {
     /// # Errors
     /// The [`Refusal`], with the figure that would be accepted where there is one.
     pub fn command(&mut self, command: &Command) -> Result<Accepted, Refusal> {
+        self.check_stored(command)?;
         let from = self.next_boundary();
         // What is staged already is changed in place: a copy of the setup for each command would make a thousand
         // commands in one tick a thousand times as dear.
@@ -273,12 +282,13 @@ impl Site {
     /// # Errors
     /// As [`Site::command`].
     pub fn would(&self, command: &Command) -> Result<Accepted, Refusal> {
+        self.check_stored(command)?;
         let applied = self.view(true).clone().apply(command, self.next_boundary())?;
         Ok(self.accepted(applied))
     }
 
-    fn accepted(&self, (app, container): (Option<AppId>, Option<ContainerId>)) -> Accepted {
-        Accepted { holds_from: self.tick.next(), app, container }
+    fn accepted(&self, (app, container, reservation): Made) -> Accepted {
+        Accepted { holds_from: self.tick.next(), app, container, reservation }
     }
 
     /// When the tick that is under way ends, should it last as long as it ought to.
@@ -327,6 +337,7 @@ impl Site {
         self.estimated(&out.containers, solar_before, &mut desk.estimated);
         self.note(&desk.settled, desk.standing().house, site.intensity, &mut out.events);
         (out.tick, out.span, out.wall, out.gap) = (self.tick, inputs.span, inputs.wall, gap);
+        let before = self.before_turn();
         self.tick = self.tick.next();
         self.now = self.now.saturating_add(inputs.span);
         self.last_span = inputs.span;
@@ -334,6 +345,7 @@ impl Site {
             desk.forget_standing();
         }
         self.turn(&mut desk.settled, &mut out.events);
+        self.turn_reservations(&before, &mut out.events);
         desk.stand(&self.setup);
         self.check_balances(&desk.settled.site)?;
         out.apps.clear();
@@ -410,6 +422,12 @@ impl Site {
     #[must_use]
     pub fn free(&self) -> Share {
         self.view(true).free(None)
+    }
+
+    /// What no share takes; with what is staged. Reservations may take of its grid limit.
+    #[must_use]
+    pub fn free_of_shares(&self) -> Share {
+        self.view(true).unshared(None)
     }
 
     /// An app by name, staged ones included.

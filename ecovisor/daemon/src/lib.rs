@@ -15,6 +15,7 @@ mod history;
 mod identity;
 mod metrics;
 mod plant;
+mod reserve;
 mod rpc;
 pub mod serve;
 pub mod simulate;

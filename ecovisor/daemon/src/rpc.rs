@@ -13,6 +13,7 @@
 //! | [`watched`] | events that depend on a subscriber's thresholds |
 //! | [`usage`], [`ledger`] | the past |
 //! | [`forecast`] | the future |
+//! | [`reserve`] | power promised for it |
 //! | [`lockstep`] | one round trip a tick |
 
 pub mod backup;
@@ -26,6 +27,7 @@ pub mod ledger;
 pub mod lockstep;
 pub mod narrator;
 pub mod operator;
+pub mod reserve;
 pub mod setters;
 pub mod show;
 pub mod streams;

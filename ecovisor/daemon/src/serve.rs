@@ -249,6 +249,8 @@ async fn serve(opened: Opened, mut manager: Manager) -> Result<(), Failure> {
     let (mut runner, engine) = Runner::new(parts);
     runner.prepare().map_err(|ended| Failure::Loop(ended.into()))?;
     let learning = tokio::spawn(keep_forecasts(forecasts.clone(), kept, shutdown.clone()));
+    let judged = crate::reserve::watch::watch(engine.clone(), forecasts.clone(), shutdown.clone());
+    let judging = tokio::spawn(judged);
     let forecast: Option<Arc<dyn ForecastSource>> = Some(forecasts);
     let heard = denied.clone();
     let denials = Arc::new(move |actor: &Actor, why: &str| heard.hear(actor, why));
@@ -291,6 +293,7 @@ async fn serve(opened: Opened, mut manager: Manager) -> Result<(), Failure> {
     // Nothing is left to tell where it panicked.
     drop(summing_up.await);
     drop(learning.await);
+    drop(judging.await);
     ended.map_err(Failure::Loop)
 }
 

@@ -143,6 +143,9 @@ async fn simulate(arguments: SimulateArguments, opened: Opened) -> Result<(), Fa
         }
         Some(settings) => {
             eprintln!("sockets in {}", settings.run_dir.display());
+            if let Some(forecasts) = forecasts.clone() {
+                tokio::spawn(crate::reserve::watch::watch(engine.clone(), forecasts, shutdown.clone()));
+            }
             let forecast = forecasts.map(|forecasts| -> Arc<dyn ForecastSource> { forecasts });
             Some(
                 doors::open(settings, engine, kept.store.clone(), forecast, shutdown.clone())

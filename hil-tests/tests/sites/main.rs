@@ -20,10 +20,11 @@ mod operator;
 mod outage;
 mod powercut;
 mod python;
+mod reservations;
 mod shortage;
 mod simulate;
-mod store;
 mod statement;
+mod store;
 mod tls;
 mod watchdog;
 

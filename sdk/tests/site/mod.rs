@@ -44,6 +44,8 @@ pub struct Script {
     pub usage: v1::QueryUsageReply,
     pub queries: Vec<v1::QueryUsageRequest>,
     pub forecast: Option<v1::GetForecastReply>,
+    pub reserve: Option<v1::ReserveReply>,
+    pub wishes: Vec<v1::ReserveRequest>,
     pub thresholds: Vec<v1::WatchEventsRequest>,
 }
 
@@ -62,6 +64,8 @@ impl Default for Script {
             usage: v1::QueryUsageReply::default(),
             queries: Vec::new(),
             forecast: None,
+            reserve: None,
+            wishes: Vec::new(),
             thresholds: Vec::new(),
         }
     }
@@ -331,5 +335,32 @@ impl EnergyService for Site {
     async fn get_forecast(&self, _: Request<v1::GetForecastRequest>) -> Answer<v1::GetForecastReply> {
         let none = || refusal(Code::Unimplemented, v1::Reason::NotSupported, &[]);
         self.here()?.forecast.clone().map(Response::new).ok_or_else(none)
+    }
+
+    async fn reserve(&self, request: Request<v1::ReserveRequest>) -> Answer<v1::ReserveReply> {
+        let none = || refusal(Code::Unimplemented, v1::Reason::NotSupported, &[]);
+        let mut script = self.here()?;
+        script.wishes.push(request.into_inner());
+        script.reserve.clone().map(Response::new).ok_or_else(none)
+    }
+
+    async fn cancel_reservation(
+        &self,
+        _: Request<v1::CancelReservationRequest>,
+    ) -> Answer<v1::CancelReservationReply> {
+        drop(self.here()?);
+        Ok(Response::new(v1::CancelReservationReply { holds_from_tick: 5 }))
+    }
+
+    async fn list_reservations(
+        &self,
+        _: Request<v1::ListReservationsRequest>,
+    ) -> Answer<v1::ListReservationsReply> {
+        let reply = self.here()?.reserve.clone();
+        let reservations = match reply.and_then(|reply| reply.answer) {
+            Some(v1::reserve_reply::Answer::Reservation(one)) => vec![one],
+            _ => vec![],
+        };
+        Ok(Response::new(v1::ListReservationsReply { reservations }))
     }
 }

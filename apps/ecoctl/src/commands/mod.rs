@@ -15,10 +15,11 @@ pub mod forecast;
 pub mod ledger;
 pub mod plot;
 pub mod policy;
+pub mod reservation;
 pub mod setter;
 pub mod site;
-pub mod store;
 pub mod statement;
+pub mod store;
 pub mod usage;
 pub mod verify;
 
@@ -57,6 +58,7 @@ pub async fn execute(arguments: Arguments) -> Result<ExitCode, Failure> {
         Command::Usage(command) => command.run(&context).await,
         Command::Events(command) => command.run(&context).await,
         Command::Forecast(command) => command.run(&context).await,
+        Command::Reservation(command) => command.run(&context).await,
         Command::Ledger(command) => command.run(&context).await,
         Command::Store(command) => command.run(&context).await,
         Command::Config => config::show(&context).await,

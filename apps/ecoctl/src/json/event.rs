@@ -52,6 +52,13 @@ fn kind(kind: &Kind) -> (&'static str, Value) {
         Kind::TickOverrun(e) => {
             ("tick_overrun", object!(e => TickOverrun { took_us; stage: state::tick_stage(*stage) }))
         }
+        Kind::ReservationBegan(e) => ("reservation_began", object!(e => ReservationBegan { reservation })),
+        Kind::ReservationEnded(e) => {
+            ("reservation_ended", object!(e => ReservationEnded { reservation, cancelled }))
+        }
+        Kind::ReservationAtRisk(e) => {
+            ("reservation_at_risk", object!(e => ReservationAtRisk { reservation, short_mw }))
+        }
         Kind::Draining(e) => ("draining", object!(e => Draining { until_ms })),
     }
 }

@@ -41,6 +41,12 @@ pub fn clause(event: &wire::Event) -> String {
         Kind::DeviceDegraded(e) => format!("device {} is {}", e.device, state::quality(e.quality)),
         Kind::DeviceRecovered(e) => format!("device {} is back", e.device),
         Kind::TickOverrun(e) => overrun(e),
+        Kind::ReservationBegan(e) => format!("reservation {} began", e.reservation),
+        Kind::ReservationEnded(e) if e.cancelled => format!("reservation {} was cancelled", e.reservation),
+        Kind::ReservationEnded(e) => format!("reservation {} is over", e.reservation),
+        Kind::ReservationAtRisk(e) => {
+            format!("reservation {} is at risk: short of {}", e.reservation, power(e.short_mw))
+        }
         Kind::Draining(e) => format!("draining, {}", or(e.until_ms, until, "until its debts are settled")),
     }
 }

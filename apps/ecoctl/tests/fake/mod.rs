@@ -294,6 +294,22 @@ impl OperatorService for Fake {
         }))
     }
 
+    async fn list_app_reservations(
+        &self,
+        request: Request<wire::ListAppReservationsRequest>,
+    ) -> Answer<wire::ListReservationsReply> {
+        self.note(request.get_ref());
+        Ok(Response::new(site::reservations()))
+    }
+
+    async fn cancel_app_reservation(
+        &self,
+        request: Request<wire::CancelReservationRequest>,
+    ) -> Answer<wire::CancelReservationReply> {
+        self.note(request.get_ref());
+        Ok(Response::new(wire::CancelReservationReply { holds_from_tick: 43 }))
+    }
+
     async fn get_site_forecast(
         &self,
         request: Request<wire::GetSiteForecastRequest>,

@@ -348,3 +348,27 @@ pub fn forecast() -> wire::GetForecastReply {
         carbon_mg_per_kwh: Some(series("persistence", "hour of week", [350_000.0, 360_500.0], carbon)),
     }
 }
+
+/// Two reservations: one that stands as given, one that a forecast now says is short.
+pub fn reservations() -> wire::ListReservationsReply {
+    let part = |end_ms, solar_mw, battery_mw| wire::ReservationPart {
+        end_ms,
+        solar_mw,
+        own_grid_mw: 200_000,
+        battery_mw,
+        site_grid_mw: 0,
+    };
+    let reservation = |id, app: &str, short_mw, running| wire::Reservation {
+        id,
+        app: app.into(),
+        power_mw: 400_000,
+        start_ms: START_MS,
+        end_ms: START_MS + 7_200_000,
+        confidence_ppm: 950_000,
+        parts: vec![part(START_MS + 3_600_000, 50_000, 150_000), part(START_MS + 7_200_000, 0, 200_000)],
+        short_mw,
+        running,
+    };
+    let reservations = vec![reservation(4, "web", 0, true), reservation(7, "batch", 12_500, false)];
+    wire::ListReservationsReply { reservations }
+}

@@ -1,6 +1,6 @@
 //! Admission: what a command may change, and what is still free.
 
-use super::{Rules, Setup, Tick};
+use super::{Made, Rules, Setup, Tick};
 use crate::app::{App, AppId, AppName, AppPolicy, Leased, Life, Settings};
 use crate::cap::{Container, ContainerId, ContainerName};
 use crate::carbon::Budget;
@@ -11,17 +11,21 @@ use ecovisor_units::{Millis, Power};
 
 impl Setup {
     /// Applies a command to what will hold from `from`, in the site's own time; returns what it created.
-    pub(super) fn apply(
-        &mut self,
-        command: &Command,
-        from: Millis,
-    ) -> Result<(Option<AppId>, Option<ContainerId>), Refusal> {
+    pub(super) fn apply(&mut self, command: &Command, from: Millis) -> Result<Made, Refusal> {
         match command {
             Command::CreateApp { name, share, policy } => {
-                return Ok((Some(self.create_app(name, *share, *policy)?), None));
+                return Ok((Some(self.create_app(name, *share, *policy)?), None, None));
             }
             Command::AttachContainer { app, name, ceiling } => {
-                return Ok((None, Some(self.attach(*app, name, *ceiling)?)));
+                return Ok((None, Some(self.attach(*app, name, *ceiling)?), None));
+            }
+            Command::Reserve { app, from: begin, power, confidence, parts } => {
+                let made = self.make_reservation(*app, *begin, (*power, *confidence), parts, from)?;
+                return Ok((None, None, Some(made)));
+            }
+            Command::CancelReservation(reservation) => self.cancel_reservation(*reservation)?,
+            Command::WarnReservation { reservation, short } => {
+                self.warn_reservation(*reservation, *short)?;
             }
             Command::ChangeShare { app, share } => self.change_share(*app, *share)?,
             Command::ChangePolicy { app, policy } => self.change_policy(*app, *policy)?,
@@ -48,7 +52,7 @@ impl Setup {
             }
             Command::Reconfigure(rules) => self.reconfigure(rules)?,
         }
-        Ok((None, None))
+        Ok((None, None, None))
     }
 
     fn create_app(&mut self, name: &AppName, share: Share, policy: AppPolicy) -> Result<AppId, Refusal> {
@@ -131,8 +135,13 @@ impl Setup {
         }
     }
 
-    /// What is free for another share, or for `except` to change its own into.
+    /// What is free for another share, or for `except` to change its own into: what neither shares nor reservations take.
     pub(super) fn free(&self, except: Option<AppId>) -> Share {
+        self.beside_reservations(self.unshared(except))
+    }
+
+    /// What no share takes, or none but `except`'s.
+    pub(super) fn unshared(&self, except: Option<AppId>) -> Share {
         let mut taken = self.tree.taken(None);
         if let Some(leaf) = except.and_then(|app| self.tree.leaf(app)) {
             taken.take_out(&leaf.share);
@@ -142,7 +151,7 @@ impl Setup {
 
     /// `house`'s share: what others leave, and a weight of its own.
     pub(super) fn house_share(&self) -> Share {
-        Share { solar_weight: self.rules.house_weight, ..self.free(None) }
+        Share { solar_weight: self.rules.house_weight, ..self.unshared(None) }
     }
 
     /// Whether all that is reserved fits into the site.
@@ -152,7 +161,8 @@ impl Setup {
             let (asked, free) = (taken.battery.charge_limit, whole.battery.charge_limit);
             return Err(Refusal::ChargePower { asked, free });
         }
-        fits(taken, whole)
+        fits(taken, whole)?;
+        self.check_site_grid()
     }
 
     /// Whether `share` fits, with `except`'s own taken out.
@@ -168,6 +178,7 @@ impl Setup {
     fn change_share(&mut self, app: AppId, share: Share) -> Result<(), Refusal> {
         self.tenant(app)?;
         self.admit(share, Some(app))?;
+        self.check_backing(app, &share)?;
         if let Some(node) = self.tree.leaf(app).map(|leaf| leaf.id) {
             self.tree.reshare(node, share);
         }
@@ -200,6 +211,7 @@ impl Setup {
             return Err(Refusal::HasContainers { containers: u32::try_from(containers).unwrap_or(u32::MAX) });
         }
         self.containers.retain(|c| c.app != app);
+        self.forget_reservations(app);
         self.take_out(app);
         Ok(())
     }

@@ -48,6 +48,7 @@ impl Site {
         };
         desk.apps_ahead.clear();
         desk.apps_ahead.extend(desk.terms.iter().enumerate().map(ahead));
+        self.judge_reservations(|place| desk.apps_ahead[place].supply, &mut out.events);
         (out.orders.battery, out.orders.solar_limit) = self.hardware(&site, desk, tick);
         self.caps(desk, &mut out.orders.caps, &mut out.events);
         out.orders.lease = self.order_lease();

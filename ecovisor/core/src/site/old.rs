@@ -7,6 +7,7 @@ use crate::app::{App, AppId};
 use crate::cap::Container;
 use crate::freshness::{Held, Memory};
 use crate::ledger::Account;
+use crate::reserve::Reservations;
 use crate::share::Share;
 use crate::tree::{NodeId, Tree};
 use alloc::vec::Vec;
@@ -74,6 +75,7 @@ impl TryFrom<SiteOfVersion1> for Site {
             level,
             intensity,
             last_span,
+            short: Vec::new(),
             desk: OnDesk::default(),
         })
     }
@@ -84,7 +86,8 @@ impl TryFrom<Setup1> for Setup {
 
     fn try_from(old: Setup1) -> Result<Self, Self::Error> {
         let Setup1 { rules, apps, tree, containers, next_app, next_container } = old;
-        Stored { rules, apps, tree: tree.try_into()?, containers, next_app, next_container }.try_into()
+        let (tree, reservations) = (tree.try_into()?, Reservations::default());
+        Stored { rules, apps, tree, containers, next_app, next_container, reservations }.try_into()
     }
 }
 

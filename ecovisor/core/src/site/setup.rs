@@ -3,6 +3,7 @@
 use super::Rules;
 use crate::app::{App, AppId, AppName, AppPolicy, Life, Settings};
 use crate::cap::Container;
+use crate::reserve::Reservations;
 use crate::share::Share;
 use crate::tree::{NoPlace, NodeId, Tree};
 use alloc::vec::Vec;
@@ -19,6 +20,7 @@ pub(crate) struct Setup {
     pub(crate) containers: Vec<Container>,
     next_app: u32,
     pub(super) next_container: u32,
+    pub(crate) reservations: Reservations,
     /// All apps in the order of their names, so that a name is found without looking at every app. It follows from the
     /// rest.
     #[serde(skip)]
@@ -34,13 +36,14 @@ pub(super) struct Stored {
     pub(super) containers: Vec<Container>,
     pub(super) next_app: u32,
     pub(super) next_container: u32,
+    pub(super) reservations: Reservations,
 }
 
 impl TryFrom<Stored> for Setup {
     type Error = &'static str;
 
     fn try_from(stored: Stored) -> Result<Self, Self::Error> {
-        let Stored { rules, apps, tree, containers, next_app, next_container } = stored;
+        let Stored { rules, apps, tree, containers, next_app, next_container, reservations } = stored;
         let Some((house, tenants)) = apps.split_last() else { return Err("a site has house at least") };
         let ids = || tenants.iter().map(|app| app.id);
         if house.id != AppId::HOUSE || !ids().is_sorted_by(|one, next| one < next) {
@@ -52,7 +55,7 @@ impl TryFrom<Stored> for Setup {
         let mut named: Vec<&App> = apps.iter().collect();
         named.sort_by(|one, other| one.name.cmp(&other.name));
         let by_name = named.into_iter().map(|app| app.id).collect();
-        Ok(Self { rules, apps, tree, containers, next_app, next_container, by_name })
+        Ok(Self { rules, apps, tree, containers, next_app, next_container, reservations, by_name })
     }
 }
 
@@ -74,6 +77,7 @@ impl Setup {
             containers: Vec::new(),
             next_app: 1,
             next_container: 1,
+            reservations: Reservations::default(),
             by_name: alloc::vec![AppId::HOUSE],
         }
     }

@@ -62,6 +62,7 @@ impl Site {
                 Terms { solar, load: loads[i], weight, carbon_limit, ..Terms::default() },
             )
         }));
+        self.reserved(terms, span);
     }
 
     /// The most grid energy in `span` that an app's carbon rate and budget allow.

@@ -7,6 +7,7 @@ mod floats;
 mod hostile;
 mod operator;
 mod papers;
+mod reserve;
 mod streams;
 mod who;
 

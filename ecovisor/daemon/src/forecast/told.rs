@@ -40,6 +40,9 @@ pub struct Told {
 pub trait Look: Send + Sync {
     /// Of the step that `utc_ms` lies in; `None` beyond what is known.
     fn at(&self, utc_ms: u64) -> Option<Quantiles>;
+
+    /// What that step stays below with probability `level`, 0 to 1; `None` where nobody can say.
+    fn quantile(&self, utc_ms: u64, level: f64) -> Option<f64>;
 }
 
 /// Traces are hourly; between hours the sun moves, so a quarter of an hour is their own step.
@@ -101,6 +104,10 @@ impl Look for TraceLook {
     fn at(&self, utc_ms: u64) -> Option<Quantiles> {
         self.figure(utc_ms).map(|mean| Quantiles { p10: mean, p50: mean, p90: mean })
     }
+
+    fn quantile(&self, utc_ms: u64, _: f64) -> Option<f64> {
+        self.figure(utc_ms)
+    }
 }
 
 struct OutlookLook(Arc<Outlook>);
@@ -108,5 +115,9 @@ struct OutlookLook(Arc<Outlook>);
 impl Look for OutlookLook {
     fn at(&self, utc_ms: u64) -> Option<Quantiles> {
         self.0.at(utc_ms / HOUR_MS)
+    }
+
+    fn quantile(&self, utc_ms: u64, level: f64) -> Option<f64> {
+        self.0.quantile(utc_ms / HOUR_MS, level)
     }
 }

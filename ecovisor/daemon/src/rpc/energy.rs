@@ -5,7 +5,7 @@ use super::ledger::Readers;
 use super::streams::{Answers, Followed, follow};
 use super::usage::Whose;
 use super::watched::{Thresholds, Watched};
-use super::{Behind, containers, find, forecast, ledger, lockstep, setters, show};
+use super::{Behind, containers, find, forecast, ledger, lockstep, reserve, setters, show};
 use crate::attach::Claimant;
 use ecovisor_proto::v1;
 use ecovisor_proto::v1::energy_service_server::EnergyService;
@@ -161,6 +161,29 @@ impl EnergyService for Energy {
         let part = show::solar_part(&caller.view, &caller.app);
         let told = forecast::forecast(source, &caller.view, part, request.into_inner())?;
         Ok(Response::new(told))
+    }
+
+    async fn reserve(&self, request: Request<v1::ReserveRequest>) -> Answer<v1::ReserveReply> {
+        let caller = self.behind.app(&request, "Reserve")?;
+        Ok(Response::new(reserve::reserve(&self.behind, caller, request.into_inner()).await?))
+    }
+
+    async fn cancel_reservation(
+        &self,
+        request: Request<v1::CancelReservationRequest>,
+    ) -> Answer<v1::CancelReservationReply> {
+        let caller = self.behind.app(&request, "CancelReservation")?;
+        let own = Some(caller.app.id);
+        Ok(Response::new(reserve::cancel(&self.behind, caller.actor, own, request.into_inner()).await?))
+    }
+
+    async fn list_reservations(
+        &self,
+        request: Request<v1::ListReservationsRequest>,
+    ) -> Answer<v1::ListReservationsReply> {
+        let caller = self.behind.app(&request, "ListReservations")?;
+        let v1::ListReservationsRequest {} = request.into_inner();
+        Ok(Response::new(reserve::list(&caller.view, Some(&caller.app))))
     }
 }
 

@@ -188,7 +188,9 @@ const fn code(reason: Reason) -> Code {
         | Reason::NotSimulated
         | Reason::NoForecast
         | Reason::SafeMode => Code::FailedPrecondition,
-        Reason::UnknownContainer | Reason::NoSuchTarget | Reason::UnknownApp => Code::NotFound,
+        Reason::UnknownReservation | Reason::UnknownContainer | Reason::NoSuchTarget | Reason::UnknownApp => {
+            Code::NotFound
+        }
         Reason::ContainerTaken | Reason::AppTaken => Code::AlreadyExists,
         Reason::NotOwned | Reason::NotAllowed => Code::PermissionDenied,
         Reason::TooMany => Code::ResourceExhausted,
@@ -229,7 +231,12 @@ impl From<Refusal> for Problem {
             }
             Refusal::NoCeiling => of(Reason::NotSupported),
             Refusal::TooMany { limit } => of(Reason::TooMany).bounded(u64::from(limit), None, Count),
-            Refusal::Rules(_) => of(Reason::Invalid),
+            Refusal::Rules(_) | Refusal::Reservation(_) => of(Reason::Invalid),
+            Refusal::UnknownReservation(_) => of(Reason::UnknownReservation).about("id"),
+            Refusal::ReservedGrid { free: left, .. } | Refusal::ReservedDischarge { free: left, .. } => {
+                free(left.get(), Milliwatts)
+            }
+            Refusal::ReservedEnergy { free: left, .. } => free(left.get(), Microjoules),
         }
     }
 }
@@ -302,6 +309,15 @@ mod tests {
         check(Refusal::NoCeiling, Code::Unimplemented, "REASON_NOT_SUPPORTED - - - -");
         check(Refusal::TooMany { limit: 3 }, ResourceExhausted, "REASON_TOO_MANY 3 - count -");
         check(Refusal::Rules("no"), InvalidArgument, "REASON_INVALID - - - -");
+        check(Refusal::Reservation("no"), InvalidArgument, "REASON_INVALID - - - -");
+        let unknown = Refusal::UnknownReservation(ecovisor_core::ReservationId::new(7));
+        check(unknown, NotFound, "REASON_UNKNOWN_RESERVATION - - - id");
+        let reserved = Refusal::ReservedGrid { asked: mw(9), free: mw(4) };
+        check(reserved, FailedPrecondition, "REASON_EXCEEDS_FREE 4 4 mw -");
+        let reserved = Refusal::ReservedDischarge { asked: mw(9), free: mw(4) };
+        check(reserved, FailedPrecondition, "REASON_EXCEEDS_FREE 4 4 mw -");
+        let reserved = Refusal::ReservedEnergy { asked: uj(9), free: uj(4) };
+        check(reserved, FailedPrecondition, "REASON_EXCEEDS_FREE 4 4 uj -");
     }
 
     #[test]
@@ -345,7 +361,7 @@ mod tests {
                 comment.clear();
             }
         }
-        assert_eq!(seen, 24);
+        assert_eq!(seen, 25);
     }
 
     #[test]

@@ -5,7 +5,7 @@ use super::show::{quality, uj};
 use crate::engine::handle::{Device, DeviceRole, DeviceState, Engine, TICKS_BEHIND_MAX, View};
 use crate::engine::overrun::Stage;
 use ecovisor_core::site::AppOutcome;
-use ecovisor_core::{AppId, Container, ContainerId, Event, Meter, Quality, Setting};
+use ecovisor_core::{AppId, Container, ContainerId, Event, Meter, Quality, ReservationEnd, Setting};
 use ecovisor_proto::v1;
 use ecovisor_proto::v1::event::Kind;
 use ecovisor_units::EnergySum;
@@ -190,6 +190,19 @@ impl Narrator {
             Event::MeterRecovered(meter) => {
                 let of = |device| Kind::DeviceRecovered(v1::DeviceRecovered { device });
                 devices(view, meter).into_iter().map(|device| (About::Reading(meter), of(device))).collect()
+            }
+            Event::ReservationBegan { app, reservation } => {
+                let reservation = u64::from(reservation.get());
+                one(app, Kind::ReservationBegan(v1::ReservationBegan { reservation }))
+            }
+            Event::ReservationEnded { app, reservation, end } => {
+                let (reservation, cancelled) =
+                    (u64::from(reservation.get()), end == ReservationEnd::Cancelled);
+                one(app, Kind::ReservationEnded(v1::ReservationEnded { reservation, cancelled }))
+            }
+            Event::ReservationAtRisk { app, reservation, short } => {
+                let (reservation, short_mw) = (u64::from(reservation.get()), short.get());
+                one(app, Kind::ReservationAtRisk(v1::ReservationAtRisk { reservation, short_mw }))
             }
             Event::Draining(app) => one(app, Kind::Draining(v1::Draining { until_ms: None })),
         }

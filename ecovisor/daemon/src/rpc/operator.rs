@@ -8,7 +8,7 @@ use super::show::site as show_site;
 use super::streams::{Answers, Followed, follow};
 use super::usage::Whose;
 use super::watched::{Thresholds, Watched};
-use super::{Behind, backup, containers, forecast, history, ledger, named, setters, show};
+use super::{Behind, backup, containers, forecast, history, ledger, named, reserve, setters, show};
 use crate::attach::Claimant;
 use crate::engine::handle::{Actor, AskError, Question, Reply};
 use ecovisor_audit::Grants;
@@ -362,6 +362,25 @@ impl OperatorService for Operator {
             changed: reloaded.changed,
             needs_restart: reloaded.needs_restart,
         }))
+    }
+
+    async fn list_app_reservations(
+        &self,
+        request: Request<v1::ListAppReservationsRequest>,
+    ) -> Answer<v1::ListReservationsReply> {
+        self.behind.operator(&request, "ListAppReservations")?;
+        let v1::ListAppReservationsRequest { app } = request.into_inner();
+        let view = self.behind.engine.view();
+        let app = if app.is_empty() { None } else { Some(named(&view, &app)?) };
+        Ok(Response::new(reserve::list(&view, app)))
+    }
+
+    async fn cancel_app_reservation(
+        &self,
+        request: Request<v1::CancelReservationRequest>,
+    ) -> Answer<v1::CancelReservationReply> {
+        let actor = self.behind.operator(&request, "CancelAppReservation")?;
+        Ok(Response::new(reserve::cancel(&self.behind, actor, None, request.into_inner()).await?))
     }
 
     async fn get_site_forecast(

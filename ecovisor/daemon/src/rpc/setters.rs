@@ -114,7 +114,10 @@ fn ends_ms(answer: &Answer, command: &Command) -> Option<u64> {
         | Command::DeleteApp(_)
         | Command::AttachContainer { .. }
         | Command::DetachContainer(_)
-        | Command::Reconfigure(_) => None,
+        | Command::Reconfigure(_)
+        | Command::Reserve { .. }
+        | Command::CancelReservation(_)
+        | Command::WarnReservation { .. } => None,
     };
     lease_ends_ms(&answer.view, until)
 }

@@ -242,6 +242,9 @@ impl Look for Noon {
         let quantiles = Quantiles { p10: middle / 2.0, p50: middle, p90: middle * 2.0 };
         (utc_ms < START_MS + 4_000).then_some(quantiles)
     }
+    fn quantile(&self, utc_ms: u64, _: f64) -> Option<f64> {
+        self.at(utc_ms).map(|quantiles| quantiles.p10)
+    }
 }
 
 #[tokio::test]
