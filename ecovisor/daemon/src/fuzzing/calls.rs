@@ -3,10 +3,10 @@
 
 use crate::clock::{ClockInfo, ClockKind};
 use crate::doors::MESSAGE_BYTES_MAX;
-use crate::engine::overrun::Overruns;
 use crate::engine::handle::{
     Answer, AskError, Asked, Engine, LoadedConfig, Mode, Question, Reply, View, Workload,
 };
+use crate::engine::overrun::Overruns;
 use crate::identity::{Access, Credential, Identity, Paths};
 use crate::rpc::energy::Energy;
 use crate::rpc::ledger::Readers;

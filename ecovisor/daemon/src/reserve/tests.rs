@@ -3,6 +3,7 @@
 use super::*;
 use crate::clock::{ClockInfo, ClockKind};
 use crate::engine::handle::{LoadedConfig, Mode, View};
+use crate::engine::overrun::Overruns;
 use crate::forecast::{ForecastSource, Look, Quantity, Told};
 use ecovisor_core::site::{GridConnection, SiteBattery};
 use ecovisor_core::{
@@ -124,6 +125,7 @@ fn view(site: &Site) -> View {
         // Without an outcome the turn is where the daemon started.
         started_ms: START_MS + site.now().get(),
         late_ms: 0,
+        overruns: Overruns::default(),
         workloads: Arc::default(),
         grants: Arc::default(),
         totals: Arc::default(),

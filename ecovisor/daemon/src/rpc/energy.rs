@@ -174,7 +174,7 @@ impl EnergyService for Energy {
     ) -> Answer<v1::CancelReservationReply> {
         let caller = self.behind.app(&request, "CancelReservation")?;
         let own = Some(caller.app.id);
-        Ok(Response::new(reserve::cancel(&self.behind, caller.actor, own, request.into_inner()).await?))
+        Ok(Response::new(reserve::cancel(&self.behind, caller.actor(), own, request.into_inner()).await?))
     }
 
     async fn list_reservations(

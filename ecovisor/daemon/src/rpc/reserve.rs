@@ -91,7 +91,7 @@ pub async fn reserve(
         let view = behind.engine.view();
         let (backing, ask) = considered(behind, &view, id, &wish)?;
         let Some(plan) = answer(&backing, &ask) else { break };
-        match granted(behind, &caller.actor, id, &ask, plan, wish.dry_run).await {
+        match granted(behind, &caller.actor(), id, &ask, plan, wish.dry_run).await {
             Ok(reply) => return Ok(reply),
             // Somebody was faster, or a tick took from the battery: the site is looked at anew.
             Err(problem) if problem.reason == Reason::ExceedsFree => {}
