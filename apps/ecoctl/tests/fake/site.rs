@@ -281,7 +281,7 @@ pub fn devices() -> Vec<wire::Device> {
     vec![inverter, battery]
 }
 
-/// Two buckets of five minutes.
+/// Two buckets of five minutes; of the second only the hour is kept.
 pub fn buckets() -> Vec<wire::UsageBucket> {
     let bucket = |start, solar: u64, battery: u64, grid: u64| wire::UsageBucket {
         start_ms: START_MS + start,
@@ -299,9 +299,15 @@ pub fn buckets() -> Vec<wire::UsageBucket> {
             energy_uj: joules(solar),
             carbon_mg: 45,
         }],
+        level: wire::UsageLevel::Minute.into(),
         ..wire::UsageBucket::default()
     };
-    vec![bucket(0, 12_000, 3_000, 0), bucket(300_000, 4_500, 1_500, 1_500)]
+    let hour = wire::UsageBucket {
+        level: wire::UsageLevel::Hour.into(),
+        coarse: true,
+        ..bucket(300_000, 4_500, 1_500, 1_500)
+    };
+    vec![bucket(0, 12_000, 3_000, 0), hour]
 }
 
 /// Two events: an app's and the site's.

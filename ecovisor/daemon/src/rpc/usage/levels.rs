@@ -74,7 +74,7 @@ impl Buckets<'_> {
         let within = |rollup: &Rollup| hours.contains(&Level::Hour.start_of(rollup.start).get());
         let minutes = history.rollups(Level::Minute, day)?;
         let minutes = self.add_all(Level::Minute, minutes, within, has(Level::Tick));
-        self.add_ticks(history, &minutes)
+        self.add_ticks(history, day, &minutes)
     }
 
     /// Adds each of some rollups that lies in one bucket, or of which there is nothing finer; returns when those begin
@@ -86,35 +86,47 @@ impl Buckets<'_> {
         wanted: impl Fn(&Rollup) -> bool,
         finer: Finer,
     ) -> BTreeSet<u64> {
+        let (from, to) = self.period.bounds_ms();
         let mut left = BTreeSet::new();
         for rollup in rollups.into_iter().filter(wanted) {
-            let (first, last) = (rollup.wall_first.get(), rollup.wall_last.get());
-            let (begins, ends) = (self.period.bucket(first), self.period.bucket(last));
-            if begins != ends && finer == Finer::Kept {
+            let (first, last) = (rollup.wall_first, rollup.wall_last);
+            if last < from || first >= to {
+                continue;
+            }
+            let (begins, ends) = (self.period.bucket(first.get()), self.period.bucket(last.get()));
+            let whole = begins.is_some() && begins == ends;
+            if !whole && finer == Finer::Kept {
                 left.insert(rollup.start.get());
                 continue;
             }
             if let Some(bucket) = begins {
+                let by_container = self.period.by_container();
                 self.sums.entry(bucket).or_default().add_rollup(
                     level,
                     &rollup,
                     self.whose,
-                    self.period.by_container(),
-                    begins != ends,
+                    by_container,
+                    !whole,
                 );
             }
         }
         left
     }
 
-    /// Adds the ticks of some minutes.
-    fn add_ticks(&mut self, history: &History, minutes: &BTreeSet<u64>) -> Result<(), HistoryError> {
+    /// Adds the ticks of some minutes of a day; where the clock was set back there is another day with these minutes.
+    fn add_ticks(
+        &mut self,
+        history: &History,
+        day: &DayId,
+        minutes: &BTreeSet<u64>,
+    ) -> Result<(), HistoryError> {
         let (Some(first), Some(last)) = (minutes.first(), minutes.last()) else { return Ok(()) };
         let end = last.saturating_add(Level::Minute.length().get());
         let begins = |wall: Millis| Level::Minute.start_of(wall).get();
         for block in history.blocks_between(Millis::new(*first), Millis::new(end)) {
             let head = block.head();
-            if minutes.range(begins(head.wall_min)..=head.wall_max.get()).next().is_none() {
+            let told = minutes.range(begins(head.wall_min)..=head.wall_max.get()).next().is_some();
+            if block.day_number() != day.number || !told {
                 continue;
             }
             for linked in history.records(&block)? {
