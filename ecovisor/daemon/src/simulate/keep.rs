@@ -111,7 +111,8 @@ mod tests {
     #[test]
     fn a_simulation_begins_a_ledger_of_its_own() {
         let dir = tempfile::tempdir().unwrap();
-        let config = Config::parse("[site]\nname = \"try\"\n").unwrap();
+        let host = "[host]\nidle = \"0 W\"\npeak = \"60 W\"\n";
+        let config = Config::parse(&format!("[site]\nname = \"try\"\n{host}")).unwrap();
         let open = || Keep::In(dir.path().join("store")).open(&config);
         let kept = open().unwrap();
         let rules = config.rules().unwrap();
