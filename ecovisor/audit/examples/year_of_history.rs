@@ -75,7 +75,7 @@ impl World {
             dice: Dice(7),
             loads_mw: vec![60_000; usize::try_from(APPS).unwrap_or(0)],
             cloud_ppm: 900_000,
-            level_uj: 9_000_000_000,
+            level_uj: 9_000_000_000_000,
         }
     }
 
@@ -111,8 +111,8 @@ impl World {
         let load: u64 = containers.iter().filter_map(|used| used.used).map(|used| used.value.get()).sum();
         // The real battery takes what is left of the sun and gives what is lacking, as far as it goes.
         let (surplus, lack) = (solar.saturating_sub(load), load.saturating_sub(solar));
-        let into = surplus.min(18_000_000_000 - self.level_uj);
-        let out = lack.min(self.level_uj.saturating_sub(2_000_000_000)).min(400_000_000);
+        let into = surplus.min(18_000_000_000_000 - self.level_uj);
+        let out = lack.min(self.level_uj.saturating_sub(2_000_000_000_000)).min(400_000_000);
         self.level_uj = self.level_uj + into * 95 / 100 - out;
         let hour = tick / 3_600;
         let intensity = CarbonIntensity::new(250_000 + (hour * 7_919 % 200) * 1_000);
@@ -143,8 +143,9 @@ fn site() -> Result<Snapshot, Failure> {
     let efficiency = Efficiency::new(950_000).ok_or("95 %")?;
     let mut site = Site::new(Rules {
         battery: Some(SiteBattery {
-            capacity: Energy::new(18_000_000_000),
-            charge_limit: Power::from_watts(2_000),
+            capacity: Energy::new(18_000_000_000_000),
+            // The buffered sun reserves 2 kW of it.
+            charge_limit: Power::from_watts(4_000),
             discharge_limit: Power::from_watts(2_000),
             conversion: Conversion { charge: efficiency, discharge: efficiency },
         }),
@@ -156,13 +157,13 @@ fn site() -> Result<Snapshot, Failure> {
         }),
         redistribute: true,
         export: true,
-        tolerance: Energy::new(180_000_000),
+        tolerance: Energy::new(180_000_000_000),
         ..Rules::default()
     })?;
     for i in 0..APPS {
         let battery = BatteryShare {
-            capacity: Energy::new(1_500_000_000),
-            floor: Energy::new(100_000_000),
+            capacity: Energy::new(1_500_000_000_000),
+            floor: Energy::new(100_000_000_000),
             charge_limit: Power::from_watts(150),
             discharge_limit: Power::from_watts(150),
         };
