@@ -16,7 +16,8 @@ const GOLDEN: &str = include_str!("golden/v1.txt");
 const PACKAGE: &str = "ecovisor.v1";
 
 /// Fields that messages of version 1 gained after it was first served.
-const ADDED: &[&str] = &["ecovisor.v1.Site.overruns"];
+const ADDED: &[&str] =
+    &["ecovisor.v1.App.parent", "ecovisor.v1.CreateAppRequest.group", "ecovisor.v1.Site.overruns"];
 
 /// What a line of the golden file names, and what it says of it.
 type Lines = BTreeMap<String, String>;

@@ -5,8 +5,8 @@ use crate::reserve::{Reservation, ReserveAnswer, Wish};
 use crate::setting::Lease;
 use crate::watch::{Events, Ticks};
 use crate::{
-    Accepted, Address, Container, Error, Forecast, ForecastQuery, Lockstep, Session, Setting, SystemState,
-    Target, Thresholds, Tick, UsageBucket, UsageQuery, VirtualEnergy,
+    Accepted, Address, Child, Container, Divided, Error, Forecast, ForecastQuery, Lockstep, Session, Setting,
+    Share, SystemState, Target, Thresholds, Tick, UsageBucket, UsageQuery, VirtualEnergy,
 };
 use ecovisor_proto::v1;
 use ecovisor_proto::v1::energy_service_client::EnergyServiceClient;
@@ -172,6 +172,46 @@ impl EnergySystem {
     pub async fn reservations(&self) -> Result<Vec<Reservation>, Error> {
         let reply = self.service().list_reservations(v1::ListReservationsRequest {}).await?.into_inner();
         reply.reservations.into_iter().map(Reservation::read).collect()
+    }
+
+    /// Gives a part of the app's own share to a child called `child` after it, a new one or one that it has, and where
+    /// `own_weight` says so weighs the app itself anew among its children. The child is an app with its own socket.
+    ///
+    /// # Errors
+    /// A refusal with the figure that is free in the app's own share, or why the daemon could not be asked.
+    pub async fn divide_share(
+        &self,
+        child: &str,
+        share: Share,
+        own_weight: Option<u32>,
+    ) -> Result<Divided, Error> {
+        let request = v1::DivideShareRequest {
+            child: child.to_string(),
+            share: Some(share.write()),
+            own_solar_weight: own_weight.map(u64::from),
+            dry_run: false,
+        };
+        Divided::read(self.service().divide_share(request).await?.into_inner())
+    }
+
+    /// Takes a child's share back and ends it: what it had stored, owed and was owed comes back too.
+    ///
+    /// # Errors
+    /// A refusal while the child has containers, or why the daemon could not be asked.
+    pub async fn take_back_share(&self, child: &str) -> Result<Divided, Error> {
+        let request = v1::TakeBackShareRequest { child: child.to_string(), dry_run: false };
+        Divided::read(self.service().take_back_share(request).await?.into_inner())
+    }
+
+    /// What the app keeps of its share, and its children in the order in which they were made.
+    ///
+    /// # Errors
+    /// Why the daemon could not be asked.
+    pub async fn children(&self) -> Result<(Share, Vec<Child>), Error> {
+        let reply = self.service().list_children(v1::ListChildrenRequest {}).await?.into_inner();
+        let v1::ListChildrenReply { own, children } = reply;
+        let own = Share::read(present(own, "what the app keeps")?)?;
+        Ok((own, children.into_iter().map(Child::read).collect::<Result<_, _>>()?))
     }
 
     /// The generated client, cloned because its calls want it exclusively.

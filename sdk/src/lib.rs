@@ -56,6 +56,7 @@ pub mod operator;
 mod reserve;
 mod session;
 mod setting;
+mod share;
 mod system;
 mod tick;
 mod usage;
@@ -77,6 +78,7 @@ pub use session::{DroppedSetting, LEASE_DEFAULT, Session};
 pub use setting::{
     Accepted, BudgetAction, CarbonBudget, InForce, Lease, Origin, Setting, SettingsInForce, Subject,
 };
+pub use share::{Child, Divided, Share};
 pub use system::{Battery, Clock, Freshness, FreshnessSet, Life, Quality, Solar, SolarBasis, SystemState};
 pub use tick::{ComingTick, RefusedSetting, Tick};
 pub use usage::{

@@ -133,6 +133,16 @@ calls! {
     list_app_reservations(ListAppReservationsRequest) -> ListReservationsReply;
     /// Ends an app's reservation before its time.
     cancel_app_reservation(CancelReservationRequest) -> CancelReservationReply;
+    /// Makes a group, or with a dry run says what would be left.
+    create_group(CreateGroupRequest) -> GroupChangeReply;
+    /// All groups in the order of creation, each with what its apps use.
+    list_groups(ListGroupsRequest) -> ListGroupsReply;
+    /// Gives a group another share, or with a dry run says what would be left.
+    change_group_share(ChangeGroupShareRequest) -> GroupChangeReply;
+    /// Deletes a group that nothing lies below.
+    delete_group(DeleteGroupRequest) -> GroupChangeReply;
+    /// Moves an app or a group, with all below it, to another group or to the site.
+    move_share(MoveShareRequest) -> MoveShareReply;
 }
 
 streams! {

@@ -40,7 +40,7 @@ pub struct SystemState {
     pub grid_limit: Power,
     /// The app's solar weight.
     pub solar_weight: u64,
-    /// Sum of all solar weights of the site.
+    /// Sum of the solar weights among which its own counts: of the site, of its group, or of a divided share.
     pub solar_weight_total: u64,
     /// What the app is entitled to use in the coming tick: solar, battery and grid together.
     pub supply: Power,
@@ -222,7 +222,7 @@ impl Clock {
 }
 
 impl Life {
-    fn read(wire: v1::AppState) -> Result<Self, Error> {
+    pub(crate) fn read(wire: v1::AppState) -> Result<Self, Error> {
         match wire {
             v1::AppState::Active => Ok(Self::Active),
             v1::AppState::Draining => Ok(Self::Draining),

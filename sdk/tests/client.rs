@@ -7,9 +7,9 @@ use ecovisor_proto::v1;
 use ecovisor_proto::v1::setter::Set;
 use ecovisor_sdk::{
     Address, BudgetAction, ByContainer, Capping, Carbon, CarbonBudget, CarbonIntensity, CarbonMass,
-    CarbonRate, Clock, EnergySystem, Error, EventKind, Figure, ForecastQuery, Lease, Millis, Notice, Origin,
-    Power, Ppm, Quality, Reason, ReserveAnswer, Setting, SolarBasis, Target, Thresholds, UsageQuery,
-    VirtualEnergy, Wish,
+    CarbonRate, Clock, Energy, EnergySystem, Error, EventKind, Figure, ForecastQuery, Lease, Life, Millis,
+    Notice, Origin, Power, Ppm, Quality, Reason, ReserveAnswer, Setting, Share, SolarBasis, Target,
+    Thresholds, UsageQuery, VirtualEnergy, Wish,
 };
 use site::{Served, Site};
 use tonic::Code;
@@ -295,4 +295,20 @@ async fn what_waiting_does_not_repair_is_told_at_once() {
     rig.site.script().ticks.push_back(vec![flows]);
     let error = rig.energy().await.ticks().next().await.unwrap_err();
     assert_eq!(error.to_string(), "unreadable reply: carbon product `-1`");
+}
+
+#[tokio::test]
+async fn an_app_divides_its_share_and_takes_it_back() {
+    let rig = Rig::new();
+    let energy = rig.energy().await;
+    let share = Share { solar_weight: 2, battery_capacity: Energy::from_watt_hours(3), ..Share::default() };
+    let divided = energy.divide_share("batch", share, Some(4)).await.unwrap();
+    assert_eq!((divided.holds_from_tick, divided.own.solar_weight), (Some(8), 4));
+    let child = divided.child.unwrap();
+    assert_eq!((child.name.as_str(), child.share, child.life), ("web.batch", share, Life::Active));
+    assert_eq!(child.socket, std::path::Path::new("/run/ecovisor/app/web.batch.sock"));
+    assert_eq!(energy.children().await.unwrap().0.grid_limit, Power::new(5));
+    assert_eq!(energy.take_back_share("batch").await.unwrap().child, None);
+    let refused = energy.take_back_share("busy").await.unwrap_err();
+    assert!(matches!(&refused, Error::Refused(why) if why.reason == Reason::NotDrained), "{refused:?}");
 }

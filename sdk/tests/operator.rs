@@ -58,6 +58,11 @@ desk! {
         get_site_forecast(GetSiteForecastRequest) -> wire::GetForecastReply;
         list_app_reservations(ListAppReservationsRequest) -> wire::ListReservationsReply;
         cancel_app_reservation(CancelReservationRequest) -> wire::CancelReservationReply;
+        create_group(CreateGroupRequest) -> wire::GroupChangeReply;
+        list_groups(ListGroupsRequest) -> wire::ListGroupsReply;
+        change_group_share(ChangeGroupShareRequest) -> wire::GroupChangeReply;
+        delete_group(DeleteGroupRequest) -> wire::GroupChangeReply;
+        move_share(MoveShareRequest) -> wire::MoveShareReply;
         watch_all_events(WatchAllEventsRequest) -> Self::WatchAllEventsStream;
         query_ledger(QueryLedgerRequest) -> Self::QueryLedgerStream;
         export_ledger(ExportLedgerRequest) -> Self::ExportLedgerStream;

@@ -46,10 +46,11 @@ def check_tick(site, apps, before, past):
         same("carbon: drawn x intensity", f"{who}, carbon_product", row["carbon_product"], due * site["intensity_mg_per_kwh"])
         same("carbon: drawn x intensity", f"{who}, carbon_credit_product", row["carbon_credit_product"], credit * site["intensity_mg_per_kwh"])
         was = past.get(row["app_id"], collections.defaultdict(int))
-        passed = lambda what: sum(other[f"passed_{what}_uj"] for other in apps) if house else -row[f"passed_{what}_uj"]
+        moved = lambda other, what: other[f"passed_{what}_uj"] - other[f"came_{what}_uj"]
+        passed = lambda what: sum(moved(other, what) for other in apps) if house else -moved(row, what)
         if before:
-            more = add(site, "netting_gain drift_up freed deficit") - add(site, "conversion_loss drift_down") - before["deficit_uj"]
-            stored = was["stored_uj"] + add(row, IN) - add(row, LOST) + (more if house else -row["adjusted_down_uj"])
+            more = add(site, "netting_gain drift_up freed deficit") - add(site, "conversion_loss drift_down") - before["deficit_uj"] - everyone("came_claim")
+            stored = was["stored_uj"] + add(row, IN) - add(row, LOST) + (more if house else row["came_claim_uj"] - row["adjusted_down_uj"])
             same("balances", f"{who}, stored_uj", row["stored_uj"], stored)
             same("balances", f"{who}, debt_uj", row["debt_uj"], was["debt_uj"] + row["debt_incurred_uj"] - row["debt_repaid_uj"] + passed("debt"))
             same("balances", f"{who}, loan_uj", row["loan_uj"], was["loan_uj"] + row["loan_granted_uj"] - row["loan_repaid_uj"] + passed("loan"))
@@ -71,14 +72,14 @@ def check_tick(site, apps, before, past):
 
 def add_up(sums, row, site):
     for name, figure in row.items():
-        if name not in ("tick", "wall_start_ms", "span_ms", "app_id", "app") and not name.startswith("passed"):
+        if name not in ("tick", "wall_start_ms", "span_ms", "app_id", "app") and not name.startswith(("passed", "came")):
             sums[name] = figure if name in ("stored_uj", "debt_uj", "loan_uj") else sums[name] + figure
     for name, figure in (("ticks", 1), ("gap_ticks", row["gap"]), ("estimated_ticks", row["estimated"]), ("settled_ms", row["span_ms"]),
                          ("estimated_ms", row["estimated"] * row["span_ms"]), ("estimated_load_uj", row["estimated"] * row["load_uj"]),
                          ("intensity", site["intensity_mg_per_kwh"] * row["span_ms"])):
         sums[name] += figure
     if "stored_open_uj" not in sums:
-        sums["stored_open_uj"] = max(0, row["stored_uj"] + add(row, LOST) + row["adjusted_down_uj"] - add(row, IN))
+        sums["stored_open_uj"] = max(0, row["stored_uj"] + add(row, LOST) + row["adjusted_down_uj"] - add(row, IN + " came_claim"))
 
 def figures(sums):
     sums.update({f"{name}_uj": add(sums, parts) for name, parts in TOGETHER.items()})

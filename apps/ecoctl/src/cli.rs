@@ -1,7 +1,7 @@
 //! The command line: what every command shares, and which commands there are.
 
 use crate::commands::{
-    app, battery, carbon, completions, config, container, device, events, forecast, ledger, policy,
+    app, battery, carbon, completions, config, container, device, events, forecast, group, ledger, policy,
     reservation, site, store, usage,
 };
 use crate::failure::{EXIT_CODES, Failure};
@@ -62,9 +62,12 @@ pub struct Global {
 pub enum Command {
     /// The site: flows, battery, what is free, freshness, mode.
     Site(site::Site),
-    /// Apps: create, list, show, change shares, drain, delete.
+    /// Apps: create, list, show, change shares, move, drain, delete.
     #[command(subcommand)]
     App(app::App),
+    /// Groups of apps: create, list, show, change shares, move, delete.
+    #[command(subcommand)]
+    Group(group::Group),
     /// Devices: state, age of readings, last error.
     #[command(subcommand)]
     Device(device::Device),

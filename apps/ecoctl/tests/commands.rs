@@ -37,10 +37,15 @@ fn values(json: &str) -> Vec<serde_json::Value> {
 #[tokio::test]
 async fn answers_are_as_kept() {
     let daemon = Daemon::start().await;
-    let cases: [(&str, &[&str]); 22] = [
+    let cases: [(&str, &[&str]); 27] = [
         ("site", &["site"]),
         ("site-watch", &["site", "watch"]),
         ("app-list", &["app", "list"]),
+        ("app-tree", &["app", "list", "--tree"]),
+        ("app-move", &["app", "move", "web", "--to", "org"]),
+        ("group-list", &["group", "list"]),
+        ("group-show", &["group", "show", "team"]),
+        ("group-create", &["group", "create", "team", "--in", "org", "--battery", "600Wh", "--dry-run"]),
         ("app-show", &["app", "show", "web"]),
         ("app-create", &["app", "create", "web", "--solar-weight", "2"]),
         ("app-share", &["app", "share", "web", "--grid-limit", "1kW", "--dry-run"]),

@@ -41,11 +41,13 @@ pub struct AppRow {
     pub flows: Flows,
     /// What it has after the tick, when everything has passed on that passes; nothing where the app ended with it.
     pub account: Account,
-    /// What passed to `house` after the settlement.
+    /// What passed from it after the settlement, to `house` or to the other side of a divided share.
     pub passed: Passed,
+    /// What came to it then from its parent or a child; nothing to `house`, which has all that came to nobody else.
+    pub came: Passed,
 }
 
-/// What passes to `house` when a capacity is lowered or an app ends.
+/// What passes to others when a capacity is lowered or an app ends.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Passed {
     /// Of its claim on the battery, inside; part of the tick's `adjusted_down`.
@@ -106,6 +108,7 @@ impl AppRow {
             flows: app.flows,
             account: app.account,
             passed: Passed::default(),
+            came: Passed::default(),
         };
         row.become_of(outcome, app, name);
         row
@@ -119,24 +122,37 @@ impl AppRow {
         }
         (self.id, self.estimated, self.flows, self.account) =
             (app.app, app.estimated, app.flows, app.account);
-        self.passed = passed(outcome, app.app);
+        (self.passed, self.came) = passed(outcome, app.app);
     }
 }
 
-/// What passed to `house` from an app, by the events of the tick.
-fn passed(outcome: &Outcome, of: AppId) -> Passed {
-    let mut passed = Passed::default();
+/// What passed from an app and what came to it, by the events of the tick.
+fn passed(outcome: &Outcome, of: AppId) -> (Passed, Passed) {
+    let (mut passed, mut came) = (Passed::default(), Passed::default());
     for event in &outcome.events {
-        if let Event::PassedToHouse { app, claim, buffer, debt, loan, .. } = event
-            && *app == of
-        {
-            passed.claim += *claim;
-            passed.buffer += *buffer;
-            passed.debt += *debt;
-            passed.loan += *loan;
+        match *event {
+            Event::PassedToHouse { app, claim, buffer, debt, loan } if app == of => {
+                passed.add(claim, buffer, debt, loan);
+            }
+            Event::PassedToApp { from, claim, buffer, debt, loan, .. } if from == of => {
+                passed.add(claim, buffer, debt, loan);
+            }
+            Event::PassedToApp { to, claim, buffer, debt, loan, .. } if to == of => {
+                came.add(claim, buffer, debt, loan);
+            }
+            _ => {}
         }
     }
-    passed
+    (passed, came)
+}
+
+impl Passed {
+    fn add(&mut self, claim: Energy, buffer: Energy, debt: EnergySum, loan: EnergySum) {
+        self.claim += claim;
+        self.buffer += buffer;
+        self.debt += debt;
+        self.loan += loan;
+    }
 }
 
 fn nameless(app: AppId) -> String {
@@ -355,13 +371,13 @@ impl TickRows {
     /// An app that was not there before begins with nothing.
     fn check_balance(&self, row: &AppRow, before: Option<&AppRow>) -> Result<(), Difference> {
         let was = before.map(|row| row.account).unwrap_or_default();
-        let (f, now, passed) = (&row.flows, &row.account, &row.passed);
-        let plus = was.stored.wide() + f.battery_in();
+        let (f, now, passed, came) = (&row.flows, &row.account, &row.passed, &row.came);
+        let plus = was.stored.wide() + f.battery_in() + came.claim;
         let minus = f.battery_out() + f.discharge_loss + f.charge_loss + f.adjusted_down;
         let balances = [
             ("stored", now.stored.wide(), plus, minus),
-            ("debt", now.debt, was.debt + f.debt_incurred, f.debt_repaid + passed.debt),
-            ("loan", now.loan, was.loan + f.loan_granted, f.loan_repaid + passed.loan),
+            ("debt", now.debt, was.debt + f.debt_incurred + came.debt, f.debt_repaid + passed.debt),
+            ("loan", now.loan, was.loan + f.loan_granted + came.loan, f.loan_repaid + passed.loan),
         ];
         balances.into_iter().try_for_each(|(field, now, plus, minus)| {
             let due = self.less(row, field, plus.get(), minus.get())?;
@@ -385,17 +401,31 @@ impl TickRows {
         let was = before.row(row.id).map(|row| row.account).unwrap_or_default();
         let passed =
             |of: fn(&Passed) -> EnergySum| self.apps.iter().map(|row| of(&row.passed)).sum::<EnergySum>();
+        // What came to an app from another is freed like all that passes, and does not reach `house`.
+        let came =
+            |of: fn(&Passed) -> EnergySum| self.apps.iter().map(|row| of(&row.came)).sum::<EnergySum>();
         let gained = was.stored.wide() + f.battery_in() + s.netting_gain + s.drift_up + s.freed + s.deficit;
         let lost = f.battery_out()
             + f.discharge_loss
             + f.charge_loss
             + s.conversion_loss
             + s.drift_down
-            + before.site.flows.deficit;
+            + before.site.flows.deficit
+            + came(|c| c.claim.wide());
         let balances = [
             ("stored", row.account.stored.wide(), gained, lost),
-            ("debt", row.account.debt, was.debt + f.debt_incurred + passed(|p| p.debt), f.debt_repaid),
-            ("loan", row.account.loan, was.loan + f.loan_granted + passed(|p| p.loan), f.loan_repaid),
+            (
+                "debt",
+                row.account.debt,
+                was.debt + f.debt_incurred + passed(|p| p.debt),
+                f.debt_repaid + came(|c| c.debt),
+            ),
+            (
+                "loan",
+                row.account.loan,
+                was.loan + f.loan_granted + passed(|p| p.loan),
+                f.loan_repaid + came(|c| c.loan),
+            ),
         ];
         balances.into_iter().try_for_each(|(field, now, plus, minus)| {
             let due = self.less(row, field, plus.get(), minus.get())?;

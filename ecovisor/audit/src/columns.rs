@@ -51,7 +51,7 @@ const BEGIN: [(&str, Holds); 4] = [
 
 /// The columns of the table of apps that are no flows.
 const APP: [(&str, Holds); 3] = [("estimated", Holds::Flag), ("app_id", Holds::Whole), ("app", Holds::Text)];
-const ACCOUNT: [(&str, Holds); 9] = [
+const ACCOUNT: [(&str, Holds); 13] = [
     ("stored_uj", Holds::Whole),
     ("debt_uj", Holds::Wide),
     ("loan_uj", Holds::Wide),
@@ -61,6 +61,10 @@ const ACCOUNT: [(&str, Holds); 9] = [
     ("passed_buffer_uj", Holds::Whole),
     ("passed_debt_uj", Holds::Wide),
     ("passed_loan_uj", Holds::Wide),
+    ("came_claim_uj", Holds::Whole),
+    ("came_buffer_uj", Holds::Whole),
+    ("came_debt_uj", Holds::Wide),
+    ("came_loan_uj", Holds::Wide),
 ];
 
 /// The columns of the table of the site that are no flows.
@@ -110,8 +114,8 @@ pub fn app_cells<'a>(tick: &TickRows, row: &'a AppRow, mut take: impl FnMut(Cell
     take(Cell::Count(row.id.get().into()));
     take(Cell::Text(&row.app));
     row.flows.figures().for_each(|(_, figure)| take(Cell::Count(figure)));
-    let (account, passed) = (&row.account, &row.passed);
-    let balances: [u128; 9] = [
+    let (account, passed, came) = (&row.account, &row.passed, &row.came);
+    let balances: [u128; 13] = [
         account.stored.get().into(),
         account.debt.get(),
         account.loan.get(),
@@ -121,6 +125,10 @@ pub fn app_cells<'a>(tick: &TickRows, row: &'a AppRow, mut take: impl FnMut(Cell
         passed.buffer.get().into(),
         passed.debt.get(),
         passed.loan.get(),
+        came.claim.get().into(),
+        came.buffer.get().into(),
+        came.debt.get(),
+        came.loan.get(),
     ];
     balances.into_iter().for_each(|figure| take(Cell::Count(figure)));
 }

@@ -11,16 +11,21 @@
 //! how many apps; for each: number, bytes of its name, the name, estimated (0 or 1), its 34 flows,
 //!   stored debt loan buffered carbon_content, passed: claim buffer debt loan
 //! ```
+//! A tick in which something came to an app from its parent or a child is hashed in layout 2: it begins with 2, and each
+//! app ends with what came: claim buffer debt loan.
 
-use crate::books::{AppRow, SiteRow, TickRows};
+use crate::books::{AppRow, Passed, SiteRow, TickRows};
 use crate::cells::{put, wide};
 use crate::chain::Link;
 use crate::frame::{self, FrameError, Kind};
 use crate::record::Record;
 use ecovisor_units::Energy;
 
-/// The layout that is hashed.
+/// The layout that is hashed where nothing came to an app from another.
 const LAYOUT: u128 = 1;
+
+/// The layout of the other ticks.
+const LAYOUT_WITH_CAME: u128 = 2;
 
 /// Flows of an app that layout 1 knows; later ones do not count in it.
 const APP_FLOWS: usize = 34;
@@ -38,8 +43,9 @@ pub fn after(before: Link, rows: &TickRows) -> Link {
 #[must_use]
 pub fn bytes(rows: &TickRows) -> Vec<u8> {
     let mut bytes = Vec::new();
+    let came = rows.apps.iter().any(|app| app.came != Passed::default());
     let front = [
-        LAYOUT,
+        if came { LAYOUT_WITH_CAME } else { LAYOUT },
         rows.tick.into(),
         rows.wall_start.get().into(),
         rows.span.get().into(),
@@ -49,7 +55,12 @@ pub fn bytes(rows: &TickRows) -> Vec<u8> {
     front.into_iter().for_each(|figure| put(&mut bytes, figure));
     put_site(&mut bytes, &rows.site);
     put(&mut bytes, wide(rows.apps.len()));
-    rows.apps.iter().for_each(|app| put_app(&mut bytes, app));
+    for app in &rows.apps {
+        put_app(&mut bytes, app);
+        if came {
+            put_passed(&mut bytes, &app.came);
+        }
+    }
     bytes
 }
 
@@ -67,19 +78,22 @@ fn put_app(bytes: &mut Vec<u8>, app: &AppRow) {
     bytes.extend(app.app.as_bytes());
     put(bytes, app.estimated.into());
     app.flows.figures().take(APP_FLOWS).for_each(|(_, figure)| put(bytes, figure));
-    let (account, passed) = (&app.account, &app.passed);
+    let account = &app.account;
     let stands = [
         account.stored.get().into(),
         account.debt.get(),
         account.loan.get(),
         account.buffered.get().into(),
         account.carbon_content.get(),
-        passed.claim.get().into(),
-        passed.buffer.get().into(),
-        passed.debt.get(),
-        passed.loan.get(),
     ];
     stands.into_iter().for_each(|figure| put(bytes, figure));
+    put_passed(bytes, &app.passed);
+}
+
+fn put_passed(bytes: &mut Vec<u8>, passed: &Passed) {
+    let Passed { claim, buffer, debt, loan } = *passed;
+    let figures = [claim.get().into(), buffer.get().into(), debt.get(), loan.get()];
+    figures.into_iter().for_each(|figure| put(bytes, figure));
 }
 
 /// A record with its link of the chain: what a store keeps.
@@ -159,6 +173,7 @@ mod tests {
         differs(&|rows| rows.apps[0].app.push('x'), "name");
         differs(&|rows| rows.apps[0].account.stored = Energy::MAX, "stored");
         differs(&|rows| rows.apps[0].passed.claim = Energy::MAX, "claim");
+        differs(&|rows| rows.apps[0].came.claim = Energy::MAX, "claim that came");
         differs(&|rows| rows.site.metered.level = Some(Energy::MAX), "level");
         differs(&|rows| drop(rows.apps.remove(0)), "an app");
     }

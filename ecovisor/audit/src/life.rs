@@ -6,7 +6,7 @@ use ecovisor_core::battery::Conversion;
 use ecovisor_core::site::{GridConnection, SiteBattery};
 use ecovisor_core::{
     AppId, AppName, AppPolicy, BatteryShare, Command, ContainerId, ContainerName, ContainerUse, Efficiency,
-    Inputs, Reading, Readings, Rules, Share, Site, SolarRule,
+    Inputs, NodeId, Reading, Readings, Rules, Share, Site, SolarRule,
 };
 use ecovisor_units::{CarbonIntensity, Energy, Millis, Power};
 
@@ -42,13 +42,26 @@ impl Dice {
 
 /// A life of so many ticks.
 pub(crate) fn life(seed: u64, ticks: u32) -> Life {
+    lived(seed, ticks, |dice, tick, _| command(dice, tick))
+}
+
+/// A life in which shares nest: groups, apps in them, apps that divide theirs.
+pub(crate) fn nested_life(seed: u64, ticks: u32) -> Life {
+    lived(seed, ticks, |dice, tick, site| match dice.roll(3) {
+        0 => command(dice, tick),
+        _ => nesting(dice, site),
+    })
+}
+
+fn lived(seed: u64, ticks: u32, command: fn(&mut Dice, u32, &Site) -> Command) -> Life {
     let mut dice = Dice(seed.wrapping_mul(2) + 1);
     let mut end = Snapshot::new(Site::new(rules(&mut dice)).unwrap());
     let start = Checkpoint { seq: 0, link: Link::ORIGIN, snapshot: end.clone() };
     let (mut journal, mut records, mut link) = (Vec::new(), Vec::new(), Link::ORIGIN);
     for tick in 0..ticks {
-        let commands =
-            (0..dice.roll(4)).map(|_| Entry::Command(command(&mut dice, tick))).collect::<Vec<_>>();
+        let commands = (0..dice.roll(4))
+            .map(|_| Entry::Command(command(&mut dice, tick, &end.site)))
+            .collect::<Vec<_>>();
         for entry in commands.into_iter().chain([Entry::Tick(inputs(&mut dice, tick))]) {
             match end.apply(&entry).unwrap() {
                 Applied::Refused(_) => continue,
@@ -125,6 +138,45 @@ fn command(dice: &mut Dice, tick: u32) -> Command {
     }
 }
 
+/// A command about how shares nest, for places and apps that there are and some that there are not.
+fn nesting(dice: &mut Dice, site: &Site) -> Command {
+    let node = NodeId::new(u32::try_from(dice.roll(8)).unwrap());
+    let parent = (dice.roll(2) == 0).then(|| NodeId::new(u32::try_from(dice.roll(8)).unwrap()));
+    let apps = site.apps(true);
+    let app = &apps[usize::try_from(dice.roll(u64::try_from(apps.len()).unwrap())).unwrap()];
+    let name = |dice: &mut Dice, stem| AppName::new(&format!("{stem}-{}", dice.roll(3))).unwrap();
+    let policy = AppPolicy::default();
+    match dice.roll(14) {
+        0 => Command::CreateGroup { name: name(dice, "group"), parent, share: share(dice) },
+        1 => Command::ChangeGroupShare { group: node, share: share(dice) },
+        2 => Command::DeleteGroup(node),
+        3 => Command::Relocate { node, parent },
+        4 => Command::SetOwnWeight { app: app.id, weight: u32::try_from(dice.roll(4)).unwrap() },
+        5 | 6 => Command::ChangeShare { app: app.id, share: part(dice) },
+        7 | 8 => Command::DeleteApp(app.id),
+        9 | 10 => Command::CreateAppIn { parent: node, name: name(dice, "in"), share: part(dice), policy },
+        _ => {
+            let place = site.tree(true).leaf(app.id).map_or(node, |leaf| leaf.id);
+            let label = if dice.roll(2) == 0 { "x" } else { "y" };
+            let name = app.name.child(label).unwrap();
+            Command::CreateAppIn { parent: place, name, share: part(dice), policy }
+        }
+    }
+}
+
+/// A part of a share.
+fn part(dice: &mut Dice) -> Share {
+    let whole = share(dice);
+    let quarter = |power: Power| Power::new(power.get() / 4);
+    let battery = BatteryShare {
+        capacity: Energy::new(whole.battery.capacity.get() / 4),
+        floor: Energy::ZERO,
+        charge_limit: quarter(whole.battery.charge_limit),
+        discharge_limit: quarter(whole.battery.discharge_limit),
+    };
+    Share { battery, grid_limit: quarter(whole.grid_limit), ..whole }
+}
+
 fn inputs(dice: &mut Dice, tick: u32) -> Inputs {
     let span = if dice.roll(20) == 0 { 1000 + dice.roll(9000) } else { 1000 };
     let used =
@@ -172,4 +224,22 @@ fn the_lives_hold_all_that_the_books_know() {
         rows.iter().flat_map(|tick| &tick.apps).any(|row| of(&row.passed))
     };
     assert!(passed(|p| !p.claim.is_zero()) && passed(|p| !p.debt.is_zero()) && passed(|p| !p.loan.is_zero()));
+}
+
+#[test]
+fn the_nested_lives_divide_shares_and_take_them_back() {
+    let lives: Vec<Life> = (0..150).map(|seed| nested_life(seed, 60)).collect();
+    let rows: Vec<crate::TickRows> =
+        lives.iter().flat_map(|life| life.records.iter().map(crate::TickRows::from)).collect();
+    let came = |of: fn(&crate::books::Passed) -> bool| {
+        rows.iter().flat_map(|tick| &tick.apps).filter(|row| of(&row.came)).count()
+    };
+    let (claims, buffers) = (came(|p| !p.claim.is_zero()), came(|p| !p.buffer.is_zero()));
+    let deepest = lives.iter().flat_map(|life| life.end.site.apps(true));
+    let deepest = deepest.filter(|app| app.name.as_str().matches('.').count() == 2).count();
+    let groups = lives.iter().filter(|life| life.end.site.tree(true).groups().len() > 1).count();
+    assert!(
+        [claims, buffers, deepest, groups].iter().all(|&seen| seen > 0),
+        "{claims} {buffers} {deepest} {groups}"
+    );
 }

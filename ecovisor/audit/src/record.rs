@@ -35,6 +35,21 @@ impl Record {
             && self.container_names.iter().map(|(id, ..)| id).eq(containers.iter().map(|c| &c.id))
     }
 
+    /// With the names of apps that came with the step and have something already.
+    pub(crate) fn with_newcomers(mut self, site: &Site) -> Self {
+        if self.outcome.apps.len() == self.app_names.len() {
+            return self;
+        }
+        for app in site.apps(false) {
+            let stands = self.outcome.apps.iter().any(|of| of.app == app.id);
+            if stands && self.app_name(app.id).is_none() {
+                let before_house = self.app_names.len().saturating_sub(1);
+                self.app_names.insert(before_house, (app.id, app.name.clone()));
+            }
+        }
+        self
+    }
+
     /// An app's name at that tick.
     #[must_use]
     pub fn app_name(&self, app: AppId) -> Option<&AppName> {

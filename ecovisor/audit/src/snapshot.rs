@@ -68,7 +68,7 @@ impl Snapshot {
     fn settle(&mut self, inputs: &Inputs) -> Result<Record, Broken> {
         // Names first: an app that is deleted from this tick on is settled in it and gone after it.
         let names = Record::names_of(&self.site);
-        Ok(Record { outcome: self.step(inputs)?, ..names })
+        Ok(Record { outcome: self.step(inputs)?, ..names }.with_newcomers(&self.site))
     }
 
     /// Moves the state by a tick, as [`Self::apply`] does, for whoever has the names already: a simulation of a year

@@ -314,9 +314,12 @@ fn read_app(cells: &mut Cells<'_>) -> Result<(TickRows, AppRow), TableError> {
         buffered: cells.energy()?,
         carbon_content: Carbon::new(cells.plain()?),
     };
-    let passed =
-        Passed { claim: cells.energy()?, buffer: cells.energy()?, debt: cells.sum()?, loan: cells.sum()? };
-    Ok((tick, AppRow { id, app, estimated, flows, account, passed }))
+    let (passed, came) = (read_passed(cells)?, read_passed(cells)?);
+    Ok((tick, AppRow { id, app, estimated, flows, account, passed, came }))
+}
+
+fn read_passed(cells: &mut Cells<'_>) -> Result<Passed, TableError> {
+    Ok(Passed { claim: cells.energy()?, buffer: cells.energy()?, debt: cells.sum()?, loan: cells.sum()? })
 }
 
 fn read_site(cells: &mut Cells<'_>) -> Result<TickRows, TableError> {
@@ -395,7 +398,8 @@ mod tests {
              overdraft_grid_uj,overdraft_from_spill_uj,overdraft_lent_uj,lent_uj,repaid_in_uj,charge_loss_uj,\
              discharge_loss_uj,adjusted_down_uj,debt_incurred_uj,debt_repaid_uj,loan_granted_uj,loan_repaid_uj,\
              carbon_product,carbon_credit_product,stored_uj,debt_uj,loan_uj,buffered_uj,carbon_content_product,\
-             passed_claim_uj,passed_buffer_uj,passed_debt_uj,passed_loan_uj"
+             passed_claim_uj,passed_buffer_uj,passed_debt_uj,passed_loan_uj,came_claim_uj,came_buffer_uj,\
+             came_debt_uj,came_loan_uj"
         );
         assert_eq!(
             site_header().join(","),

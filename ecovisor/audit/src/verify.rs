@@ -158,6 +158,7 @@ fn standing(state: &Snapshot) -> TickRows {
         flows: ecovisor_core::Flows::default(),
         account: state.site.account(app.id).copied().unwrap_or_default(),
         passed: Passed::default(),
+        came: Passed::default(),
     };
     let mut site = SiteRow::default();
     site.flows.deficit = state.site.deficit();
@@ -283,7 +284,7 @@ pub fn compare_rows(given: &TickRows, due: &TickRows) -> Result<(), Difference> 
 mod tests {
     use super::*;
     use crate::Entry;
-    use crate::life::{Life, life};
+    use crate::life::{Life, life, nested_life};
     use ecovisor_units::Energy;
     use proptest::prelude::*;
     use std::convert::Infallible;
@@ -417,6 +418,14 @@ mod tests {
             let mut state = life.start.snapshot.clone();
             life.journal.iter().for_each(|linked| drop(state.apply(&linked.entry).unwrap()));
             prop_assert_eq!(state, life.end);
+        }
+
+        #[test]
+        fn every_life_with_nested_shares_is_found_in_order(seed in any::<u64>()) {
+            let life = nested_life(seed, 60);
+            prop_assert_eq!(verified(&life, &life.journal, &life.records).fault, None);
+            let bytes = Checkpoint { seq: 7, link: Link::ORIGIN, snapshot: life.end.clone() }.encode();
+            prop_assert_eq!(Checkpoint::decode(&bytes).unwrap().snapshot, life.end, "and so is its state");
         }
     }
 }

@@ -29,8 +29,9 @@ impl AppId {
     }
 }
 
-/// An app's name: 1..=63 of a-z, 0-9 and `-`, beginning with a letter and not ending with `-`, as in DNS labels (RFC
-/// 1035, 2.3.1), so that it fits in a socket's path, a certificate's URI and a metric's label.
+/// The name of an app or of a group: 1..=63 of a-z, 0-9 and `-`, beginning with a letter and not ending with `-`, as in
+/// DNS labels (RFC 1035, 2.3.1), so that it fits in a socket's path, a certificate's URI and a metric's label. The child
+/// of an app is named by its parent's name, a dot and such a label: `web.batch`; the whole is at most 63 long.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct AppName(String);
@@ -40,11 +41,26 @@ impl AppName {
     #[must_use]
     pub fn new(text: &str) -> Option<Self> {
         let letters = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
-        let fits = (1..=63).contains(&text.len())
-            && text.starts_with(|c: char| c.is_ascii_lowercase())
-            && !text.ends_with('-')
-            && text.chars().all(letters);
+        let is_label = |label: &str| {
+            label.starts_with(|c: char| c.is_ascii_lowercase())
+                && !label.ends_with('-')
+                && label.chars().all(letters)
+        };
+        let fits = (1..=63).contains(&text.len()) && text.split('.').all(is_label);
         fits.then(|| Self(String::from(text)))
+    }
+
+    /// The name of the app whose child this one is; `None` where it is nobody's.
+    #[must_use]
+    pub fn parent(&self) -> Option<&str> {
+        self.0.rsplit_once('.').map(|(parent, _)| parent)
+    }
+
+    /// The name of a child of this app; `None` where that is none, or longer than a name may be.
+    #[must_use]
+    pub fn child(&self, label: &str) -> Option<Self> {
+        let name = Self::new(&alloc::format!("{}.{label}", self.0))?;
+        (!label.contains('.')).then_some(name)
     }
 
     /// The operator's own app.
@@ -64,7 +80,7 @@ impl TryFrom<String> for AppName {
     type Error = &'static str;
     fn try_from(text: String) -> Result<Self, Self::Error> {
         Self::new(&text)
-            .ok_or("an app's name is 1 to 63 of a-z, 0-9 and -, beginning with a letter, not ending with -")
+            .ok_or("a name is 1 to 63 of a-z, 0-9 and -, beginning with a letter, not ending with -")
     }
 }
 
@@ -179,7 +195,7 @@ pub struct App {
     pub id: AppId,
     /// Its name, unique among the living.
     pub name: AppName,
-    /// What it is entitled to.
+    /// What it may use itself: its share without what it has given to children.
     pub share: Share,
     /// What the operator decided.
     pub policy: AppPolicy,
@@ -200,6 +216,20 @@ mod tests {
         }
         for name in ["", "1web", "Web", "web_1", "web-", "-web", "a/b", "..", "wéb", &"a".repeat(64)] {
             assert!(AppName::new(name).is_none(), "{name}");
+        }
+        for name in [".", "a.", ".a", "a..b", "a.-b", "a-.b", "a.1", "a/../b"] {
+            assert!(AppName::new(name).is_none(), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_child_is_named_after_its_parent() {
+        let web = AppName::new("web").unwrap();
+        let batch = web.child("batch").unwrap();
+        assert_eq!((batch.as_str(), batch.parent(), web.parent()), ("web.batch", Some("web"), None));
+        assert_eq!(batch.child("x").unwrap().parent(), Some("web.batch"));
+        for label in ["", "a.b", "..", "1", &"a".repeat(60)] {
+            assert_eq!(web.child(label), None, "{label}");
         }
     }
 

@@ -6,6 +6,7 @@ use crate::carbon::Budget;
 use crate::reserve::{Part, ReservationId};
 use crate::share::Share;
 use crate::site::{Rules, Tick};
+use crate::tree::{LEVELS_MAX, NodeId};
 use alloc::vec::Vec;
 use ecovisor_units::{CarbonRate, Energy, Millis, Power, Ppm, WattHours};
 use serde::{Deserialize, Serialize};
@@ -120,6 +121,49 @@ pub enum Command {
         reservation: ReservationId,
         /// Zero: it stands as given.
         short: Power,
+    },
+    /// A new group of apps.
+    CreateGroup {
+        /// Unique among groups.
+        name: AppName,
+        /// The group it lies below; `None` means the site.
+        parent: Option<NodeId>,
+        /// Its share, which those below it divide.
+        share: Share,
+    },
+    /// Another share for a group, in which all below it must still fit.
+    ChangeGroupShare {
+        /// Which.
+        group: NodeId,
+        /// The whole new share.
+        share: Share,
+    },
+    /// A group ends. Refused while anything lies below it.
+    DeleteGroup(NodeId),
+    /// A new app below a group, or below an app: then it is that app's child and lives on what that app gives it.
+    CreateAppIn {
+        /// The group's place, or the app's.
+        parent: NodeId,
+        /// Unique among the living; a child's is its parent's, a dot, and a name of its own.
+        name: AppName,
+        /// Its share, within its parent's.
+        share: Share,
+        /// Its policy.
+        policy: AppPolicy,
+    },
+    /// A group or an app goes below another group or the site, with all that lies below it, where its share fits.
+    Relocate {
+        /// Which.
+        node: NodeId,
+        /// The group it goes below; `None` means the site.
+        parent: Option<NodeId>,
+    },
+    /// An app's own weight among its children when solar is divided; it ends with the last child.
+    SetOwnWeight {
+        /// Whose.
+        app: AppId,
+        /// Zero leaves all its solar to its children, unless none of them has a weight.
+        weight: u32,
     },
 }
 
@@ -262,6 +306,48 @@ pub enum Refusal {
         asked: Energy,
         /// The most that would be accepted.
         free: Energy,
+    },
+    /// No such group, or not any more, or an app where only a group may be.
+    #[error("there is no group at place {}", .0.get())]
+    UnknownGroup(NodeId),
+    /// Shares would nest too deep.
+    #[error("shares nest at most {LEVELS_MAX} levels deep, the site and the apps included")]
+    TooDeep,
+    /// A group would lie below itself.
+    #[error("a group cannot lie below itself")]
+    BelowItself,
+    /// Only an app makes and ends children, and they stay with it.
+    #[error("an app's children stay with it")]
+    Child,
+    /// A name that does not say whose child the app is, or says so where it is nobody's.
+    #[error("an app's child is named after it, as in web.batch; no other name has a dot")]
+    ChildName,
+    /// What has others below it does not end.
+    #[error("{children} shares lie below it: end or move them first")]
+    HasChildren {
+        /// How many.
+        children: u32,
+    },
+    /// Less battery capacity than those below hold.
+    #[error(
+        "a battery capacity of {} is less than the {} that those below hold",
+        WattHours(.asked.wide()), WattHours(.held.wide())
+    )]
+    HeldCapacity {
+        /// What was asked.
+        asked: Energy,
+        /// The least that would be accepted.
+        held: Energy,
+    },
+    /// Less power than those below hold.
+    #[error("a {limit} limit of {asked} is less than the {held} that those below hold")]
+    HeldPower {
+        /// Which limit: `charge`, `discharge` or `grid`.
+        limit: &'static str,
+        /// What was asked.
+        asked: Power,
+        /// The least that would be accepted.
+        held: Power,
     },
     /// Rules that contradict themselves.
     #[error("these rules cannot hold: {0}")]

@@ -106,6 +106,22 @@ pub enum Event {
         /// What is missing of the promised power.
         short: Power,
     },
+    /// What a child had, or its parent beyond what it keeps, has passed to the other: an app's share was divided, taken
+    /// back or divided anew.
+    PassedToApp {
+        /// From whom.
+        from: AppId,
+        /// To whom.
+        to: AppId,
+        /// Of its claim, inside.
+        claim: Energy,
+        /// Of its part of the solar buffer.
+        buffer: Energy,
+        /// Of what it owed.
+        debt: EnergySum,
+        /// Of what it was owed.
+        loan: EnergySum,
+    },
 }
 
 /// Why a reservation is no more.

@@ -7,6 +7,7 @@
 mod admission;
 mod coming;
 mod desk;
+mod nesting;
 mod old;
 mod readings;
 mod reservations;
@@ -25,6 +26,7 @@ use crate::ledger::{Account, Broken, Flows, SiteFlows};
 use crate::reserve::ReservationId;
 use crate::settle::{Metered, settle_into};
 use crate::share::Share;
+use crate::tree::{NodeId, Tree};
 use alloc::vec::Vec;
 use desk::{Desk, OnDesk};
 use ecovisor_units::{CarbonIntensity, Energy, EnergySum, Millis, Power};
@@ -165,7 +167,7 @@ pub struct Outcome {
     pub wall: Millis,
     /// Whether it was a gap.
     pub gap: bool,
-    /// Each app, `house` last.
+    /// Each app, `house` last. One that begins with what passed to it stands here a tick before it is settled.
     pub apps: Vec<AppOutcome>,
     /// What was posted for the site.
     pub site: SiteFlows,
@@ -350,6 +352,7 @@ impl Site {
         self.check_balances(&desk.settled.site)?;
         out.apps.clear();
         out.apps.extend(self.app_outcomes(desk));
+        self.add_heirs(&mut out.apps, &out.events);
         self.coming(inputs.grid_lost, site.intensity, site.solar, desk, out);
         (out.site, out.metered) = (desk.settled.site, site.metered);
         (out.solar, out.intensity) = (site.solar, site.intensity);
@@ -365,6 +368,20 @@ impl Site {
             let (supply, coming_solar) = (Power::ZERO, Power::ZERO);
             AppOutcome { app, flows: *flows, account, estimated, supply, coming_solar }
         })
+    }
+
+    /// An app that begins with what its parent no longer holds stands in the books of the tick in which that passed,
+    /// though it is settled from the next on.
+    fn add_heirs(&self, apps: &mut Vec<AppOutcome>, events: &[Event]) {
+        for event in events {
+            let Event::PassedToApp { to, .. } = *event else { continue };
+            let known = apps.iter().any(|known| known.app == to);
+            let Some(place) = self.setup.place(to).filter(|_| !known) else { continue };
+            let (account, flows) = (self.accounts[place], Flows::default());
+            let (supply, coming_solar) = (Power::ZERO, Power::ZERO);
+            let heir = AppOutcome { app: to, flows, account, estimated: false, supply, coming_solar };
+            apps.insert(apps.len() - 1, heir);
+        }
     }
 
     /// What lies between ticks must be whole: the parts of the buffer make the buffer, and debts are loans.
@@ -418,16 +435,28 @@ impl Site {
         &self.view(staged).containers
     }
 
-    /// What is still free for new shares; with what is staged.
+    /// What of the site is still free for new shares; with what is staged.
     #[must_use]
     pub fn free(&self) -> Share {
-        self.view(true).free(None)
+        self.free_below(None)
+    }
+
+    /// What is still free for new shares directly below a group or an app (`None`: the site); with what is staged.
+    #[must_use]
+    pub fn free_below(&self, parent: Option<NodeId>) -> Share {
+        self.view(true).free(parent, None)
+    }
+
+    /// How shares nest now; with what is staged where `staged`.
+    #[must_use]
+    pub fn tree(&self, staged: bool) -> &Tree {
+        &self.view(staged).tree
     }
 
     /// What no share takes; with what is staged. Reservations may take of its grid limit.
     #[must_use]
     pub fn free_of_shares(&self) -> Share {
-        self.view(true).unshared(None)
+        self.view(true).unshared(None, None)
     }
 
     /// An app by name, staged ones included.

@@ -196,12 +196,23 @@ impl Tree {
             self.release(parent, &was);
             self.reserve(parent, &share);
         }
+        self.forget_own_weight(node);
     }
 
-    /// Changes an app's own weight among its children.
+    /// An app without children has the weight of its share: what it weighed among them ends with the last.
+    fn forget_own_weight(&mut self, node: NodeId) {
+        if let Some(at) = self.leaf_at(node)
+            && self.taken_at(Some(node)).is_err()
+        {
+            self.leaves[at].own_weight = self.leaves[at].share.solar_weight;
+        }
+    }
+
+    /// Changes an app's own weight among its children; one that has none keeps the weight of its share.
     pub fn reweigh(&mut self, app: AppId, own_weight: u32) {
         if let Some(at) = self.leaf_of(app) {
             self.leaves[at].own_weight = own_weight;
+            self.forget_own_weight(self.leaves[at].id);
         }
     }
 
@@ -220,6 +231,7 @@ impl Tree {
         };
         if let Some((parent, share)) = of {
             self.release(parent, &share);
+            parent.into_iter().for_each(|parent| self.forget_own_weight(parent));
         }
     }
 
@@ -263,14 +275,19 @@ impl Tree {
     #[must_use]
     pub fn own(&self, app: AppId) -> Option<Share> {
         let leaf = self.leaf(app)?;
+        Some(self.own_of(leaf, leaf.share))
+    }
+
+    /// What an app may use itself where it is entitled to `share`.
+    pub(crate) fn own_of(&self, leaf: &Leaf, share: Share) -> Share {
         let taken = self.taken(Some(leaf.id));
         if taken.shares == 0 {
-            return Some(leaf.share);
+            return share;
         }
-        let mut own = leaf.share.left_after(taken.as_share());
+        let mut own = share.left_after(taken.as_share());
         own.solar_weight = leaf.own_weight;
-        own.battery.floor = leaf.share.battery.floor.min(own.battery.capacity);
-        Some(own)
+        own.battery.floor = share.battery.floor.min(own.battery.capacity);
+        own
     }
 
     /// What a place lies below: `None` where there is no such place, `Some(None)` below the site.
@@ -284,6 +301,24 @@ impl Tree {
     #[must_use]
     pub fn leaf(&self, app: AppId) -> Option<&Leaf> {
         self.leaf_of(app).map(|at| &self.leaves[at])
+    }
+
+    /// The app whose place it is; `None` for a group.
+    #[must_use]
+    pub fn app_at(&self, node: NodeId) -> Option<AppId> {
+        self.leaf_at(node).map(|at| self.leaves[at].app)
+    }
+
+    /// Whether `node` is `top` or lies below it.
+    #[must_use]
+    pub fn is_at_or_below(&self, node: NodeId, top: NodeId) -> bool {
+        self.above(Some(node)).any(|above| above == top)
+    }
+
+    /// The group of that name.
+    #[must_use]
+    pub fn group_named(&self, name: &str) -> Option<&Group> {
+        self.groups.iter().find(|group| group.name.as_str() == name)
     }
 
     /// The apps' places, in the order of apps.

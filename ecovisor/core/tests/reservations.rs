@@ -13,7 +13,7 @@ fn part(until: u64, own_grid: u64, battery: u64, site_grid: u64) -> Part {
 }
 
 fn reserve(app: AppId, from: u64, power: u64, parts: &[Part]) -> Command {
-    let confidence = Ppm::new(950_000).unwrap();
+    let confidence = Ppm::new(950_000).expect("a confidence");
     Command::Reserve { app, from: ms(from), power: mw(power), confidence, parts: parts.to_vec() }
 }
 

@@ -4,7 +4,7 @@
 //! | --- | --- |
 //! | `<run>/app/<name>.sock`, peer uid = the app's owner, root, or the daemon's own user | that app |
 //! | `<run>/ecovisor.sock`, peer is root, the daemon's own user, or in the operator's uids or group | the operator |
-//! | `<run>/ecovisor.sock`, another uid that owns exactly one app | that app |
+//! | `<run>/ecovisor.sock`, another uid that owns exactly one app, its children apart | that app |
 //! | TLS, SAN URI `spiffe://<site>/operator` | the operator |
 //! | TLS, SAN URI `spiffe://<site>/app/<name>` | that app |
 //! | anything else | anonymous: may ask for health, and for nothing else; reflection is for callers with a name |
@@ -206,7 +206,9 @@ impl Access {
             return Identity::Operator { by: Credential::Peer(peer) };
         }
         let owned = |id: &AppId| view.grants.get(id).and_then(|grants| grants.owner_uid) == Some(peer.uid);
-        let apps: Vec<_> = tenants(view).filter(|(id, _)| owned(id)).collect();
+        // A child has its parent's owner and is reached through its own socket.
+        let mut apps: Vec<_> = tenants(view).filter(|(id, _)| owned(id)).collect();
+        apps.retain(|(_, app)| app.parent().is_none());
         match apps.as_slice() {
             [(id, app)] => Identity::App { id: *id, app: app.clone(), by: Credential::Peer(peer) },
             [] => anonymous(format!(

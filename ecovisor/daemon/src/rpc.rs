@@ -8,6 +8,7 @@
 //! | [`show`] | from the state to messages |
 //! | [`setters`] | one setting, whoever makes it |
 //! | [`containers`] | attaching and detaching, whoever does it |
+//! | [`groups`], [`children`] | how shares nest: by the operator, by apps |
 //! | [`streams`] | subscriptions that may be slow |
 //! | [`narrator`] | events of the core, told once for all subscribers |
 //! | [`watched`] | events that depend on a subscriber's thresholds |
@@ -17,11 +18,13 @@
 //! | [`lockstep`] | one round trip a tick |
 
 pub mod backup;
+pub mod children;
 mod containers;
 pub mod convert;
 pub mod energy;
 pub mod errors;
 pub mod forecast;
+pub mod groups;
 pub mod history;
 pub mod ledger;
 pub mod lockstep;

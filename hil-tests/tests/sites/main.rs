@@ -16,6 +16,7 @@ mod gap;
 mod identity;
 mod lockstep;
 mod metrics;
+mod nesting;
 mod operator;
 mod outage;
 mod powercut;

@@ -363,4 +363,39 @@ impl EnergyService for Site {
         };
         Ok(Response::new(v1::ListReservationsReply { reservations }))
     }
+
+    async fn divide_share(&self, request: Request<v1::DivideShareRequest>) -> Answer<v1::DivideShareReply> {
+        let v1::DivideShareRequest { child, share, own_solar_weight, dry_run: _ } = request.into_inner();
+        let own = v1::AppShare { solar_weight: own_solar_weight.unwrap_or(9), ..v1::AppShare::default() };
+        let child = v1::Child {
+            name: format!("web.{child}"),
+            share,
+            state: v1::AppState::Active.into(),
+            socket: format!("/run/ecovisor/app/web.{child}.sock"),
+            ..v1::Child::default()
+        };
+        Ok(Response::new(v1::DivideShareReply {
+            holds_from_tick: Some(8),
+            own: Some(own),
+            child: Some(child),
+        }))
+    }
+
+    async fn take_back_share(
+        &self,
+        request: Request<v1::TakeBackShareRequest>,
+    ) -> Answer<v1::DivideShareReply> {
+        match request.into_inner().child.as_str() {
+            "busy" => Err(refusal(Code::FailedPrecondition, v1::Reason::NotDrained, &[])),
+            _ => {
+                let own = Some(v1::AppShare::default());
+                Ok(Response::new(v1::DivideShareReply { holds_from_tick: Some(8), own, child: None }))
+            }
+        }
+    }
+
+    async fn list_children(&self, _: Request<v1::ListChildrenRequest>) -> Answer<v1::ListChildrenReply> {
+        let own = Some(v1::AppShare { grid_limit_mw: 5, ..v1::AppShare::default() });
+        Ok(Response::new(v1::ListChildrenReply { own, children: vec![] }))
+    }
 }

@@ -2,6 +2,7 @@
 
 use super::app_flags::{Conditions, ShareFlags, check};
 use super::carbon::in_words as carbon;
+use super::group::Destination;
 use crate::connect::Context;
 use crate::failure::Failure;
 use crate::json;
@@ -16,15 +17,34 @@ pub enum App {
     /// Admit an app; what it is not given, it does not have.
     Create(Create),
     /// All apps in the order of creation, `house` last.
-    List,
+    List(List),
     /// One app with its energy system and settings.
     Show(Named),
     /// Change an app's share; what no flag names stays as it is.
     Share(Share),
+    /// Move an app, with its children, to a group or to the site.
+    Move(Move),
     /// Take no new settings and containers from an app and settle its debts.
     Drain(Removal),
     /// Delete a drained app; its claim, debts and loans pass to the house.
     Delete(Removal),
+}
+
+/// Lists apps.
+#[derive(Debug, Args)]
+pub struct List {
+    /// As they nest: groups, apps in them, children of apps.
+    #[arg(long)]
+    tree: bool,
+}
+
+/// Moves an app.
+#[derive(Debug, Args)]
+pub struct Move {
+    /// The app; not one that is another's child.
+    app: String,
+    #[command(flatten)]
+    to: Destination,
 }
 
 /// An app by name.
@@ -39,6 +59,9 @@ pub struct Named {
 pub struct Create {
     /// Its name: 1 to 63 of a-z, 0-9 and `-`.
     app: String,
+    /// The group it lies below; without it the site.
+    #[arg(long, value_name = "GROUP")]
+    group: Option<String>,
     #[command(flatten)]
     share: ShareFlags,
     #[command(flatten)]
@@ -78,7 +101,12 @@ impl App {
     pub async fn run(self, context: &Context) -> Result<(), Failure> {
         let operator = &context.operator;
         match self {
-            Self::List => list(context).await,
+            Self::List(List { tree: false }) => list(context).await,
+            Self::List(List { tree: true }) => nested(context).await,
+            Self::Move(Move { app, to }) => {
+                let named = format!("app {app}");
+                to.run(context, wire::move_share_request::Share::App(app), &named).await
+            }
             Self::Show(Named { app }) => {
                 let app = context.ask(operator.show_app(wire::ShowAppRequest { app })).await?;
                 context.output.answer(&json::app::app(&app), &card(&app))
@@ -101,11 +129,12 @@ impl App {
 
 impl Create {
     async fn run(self, context: &Context) -> Result<(), Failure> {
-        let Self { app, share, conditions, dry_run } = self;
+        let Self { app, group, share, conditions, dry_run } = self;
         let share = share.over(wire::AppShare::default());
         check(&share)?;
         let spec = Some(conditions.spec(share));
-        let request = wire::CreateAppRequest { app: app.clone(), spec, dry_run };
+        let group = group.unwrap_or_default();
+        let request = wire::CreateAppRequest { app: app.clone(), spec, dry_run, group };
         let reply = context.ask(context.operator.create_app(request)).await?;
         say(context, &reply, &format!("app {app} created"))
     }
@@ -133,6 +162,17 @@ async fn list(context: &Context) -> Result<(), Failure> {
     let reply = context.ask(context.operator.list_apps(wire::ListAppsRequest {})).await?;
     let apps: Vec<_> = reply.apps.iter().map(json::app::app).collect();
     context.output.answer(&serde_json::json!({ "apps": apps }), &table(&reply.apps))
+}
+
+/// All groups and apps as they nest.
+async fn nested(context: &Context) -> Result<(), Failure> {
+    let groups = super::group::all(context).await?;
+    let apps = context.ask(context.operator.list_apps(wire::ListAppsRequest {})).await?.apps;
+    let json = serde_json::json!({
+        "groups": groups.iter().map(json::group::group).collect::<Vec<_>>(),
+        "apps": apps.iter().map(json::app::app).collect::<Vec<_>>(),
+    });
+    context.output.answer(&json, &super::app_tree::tree(&groups, &apps))
 }
 
 fn table(apps: &[wire::App]) -> String {
@@ -176,6 +216,7 @@ fn card(app: &wire::App) -> String {
     let settings = system.settings.unwrap_or_default();
     facts(&[
         ("name", app.name.clone()),
+        ("in", app.parent.clone()),
         ("state", state::life(app.state)),
         ("load", show::power(system.load_mw)),
         ("supply", show::power(system.supply_mw)),

@@ -2,6 +2,7 @@
 
 pub mod app;
 pub mod app_flags;
+pub mod app_tree;
 pub mod archive;
 pub mod battery;
 pub mod carbon;
@@ -12,6 +13,7 @@ pub mod device;
 pub mod events;
 pub mod export_tables;
 pub mod forecast;
+pub mod group;
 pub mod ledger;
 pub mod plot;
 pub mod policy;
@@ -51,6 +53,7 @@ pub async fn execute(arguments: Arguments) -> Result<ExitCode, Failure> {
     match command {
         Command::Site(command) => command.run(&context).await,
         Command::App(command) => command.run(&context).await,
+        Command::Group(command) => command.run(&context).await,
         Command::Device(command) => command.run(&context).await,
         Command::Container(command) => command.run(&context).await,
         Command::Battery(command) => command.run(&context).await,

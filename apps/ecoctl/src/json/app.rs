@@ -10,7 +10,7 @@ use serde_json::Value;
 /// An app.
 pub fn app(app: &wire::App) -> Value {
     object!(app => App {
-        name, socket, containers, carbon_mg, load_uj;
+        name, parent, socket, containers, carbon_mg, load_uj;
         spec: spec.as_ref().map(self::spec),
         state: state::life(*state),
         system: system.as_ref().map(self::system),
@@ -26,7 +26,8 @@ fn spec(spec: &wire::AppSpec) -> Value {
     })
 }
 
-fn share(share: &wire::AppShare) -> Value {
+/// A share.
+pub fn share(share: &wire::AppShare) -> Value {
     object!(share => AppShare {
         solar_weight, battery_capacity_uj, battery_floor_uj, battery_charge_limit_mw, battery_discharge_limit_mw,
         grid_limit_mw

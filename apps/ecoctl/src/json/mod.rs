@@ -5,6 +5,7 @@
 pub mod app;
 pub mod event;
 pub mod flows;
+pub mod group;
 pub mod site;
 
 use ecovisor_sdk::Reason;

@@ -227,7 +227,8 @@ fn stretch((start, figures): &(u64, Named)) -> Value {
 fn opened(row: &AppRow) -> u128 {
     let flows = &row.flows;
     let went = flows.battery_out() + flows.discharge_loss + flows.charge_loss + flows.adjusted_down;
-    (row.account.stored.wide() + went).get().saturating_sub(flows.battery_in().get())
+    let came = flows.battery_in() + row.came.claim;
+    (row.account.stored.wide() + went).get().saturating_sub(came.get())
 }
 
 #[cfg(test)]
@@ -243,6 +244,7 @@ mod tests {
             flows: Default::default(),
             account: Default::default(),
             passed: Default::default(),
+            came: Default::default(),
         }
     }
 

@@ -148,6 +148,7 @@ mod tests {
             flows: Default::default(),
             account: Default::default(),
             passed: Passed::default(),
+            came: Passed::default(),
         };
         row.flows.load = Energy::new(load);
         row.flows.grid_to_load = Energy::new(grid);

@@ -153,13 +153,48 @@ impl OperatorService for Fake {
         Ok(Response::new(site::change(request.dry_run)))
     }
 
+    async fn create_group(
+        &self,
+        request: Request<wire::CreateGroupRequest>,
+    ) -> Answer<wire::GroupChangeReply> {
+        self.note(request.get_ref());
+        Ok(Response::new(site::group_change(request.get_ref().dry_run)))
+    }
+
+    async fn list_groups(&self, _: Request<wire::ListGroupsRequest>) -> Answer<wire::ListGroupsReply> {
+        Ok(Response::new(wire::ListGroupsReply { groups: site::groups() }))
+    }
+
+    async fn change_group_share(
+        &self,
+        request: Request<wire::ChangeGroupShareRequest>,
+    ) -> Answer<wire::GroupChangeReply> {
+        self.note(request.get_ref());
+        Ok(Response::new(site::group_change(request.get_ref().dry_run)))
+    }
+
+    async fn delete_group(
+        &self,
+        request: Request<wire::DeleteGroupRequest>,
+    ) -> Answer<wire::GroupChangeReply> {
+        self.note(request.get_ref());
+        Err(refusal(Code::FailedPrecondition, "REASON_HAS_CHILDREN", "2 shares lie below it", &[]))
+    }
+
+    async fn move_share(&self, request: Request<wire::MoveShareRequest>) -> Answer<wire::MoveShareReply> {
+        self.note(request.get_ref());
+        let dry_run = request.get_ref().dry_run;
+        let free = site::group_change(dry_run).free;
+        Ok(Response::new(wire::MoveShareReply { holds_from_tick: (!dry_run).then_some(43), free }))
+    }
+
     async fn show_app(&self, request: Request<wire::ShowAppRequest>) -> Answer<wire::App> {
         known(&request.get_ref().app)?;
         Ok(Response::new(site::web()))
     }
 
     async fn list_apps(&self, _: Request<wire::ListAppsRequest>) -> Answer<wire::ListAppsReply> {
-        Ok(Response::new(wire::ListAppsReply { apps: vec![site::web(), site::house()] }))
+        Ok(Response::new(wire::ListAppsReply { apps: vec![site::web(), site::child(), site::house()] }))
     }
 
     async fn change_share(&self, request: Request<wire::ChangeShareRequest>) -> Answer<wire::AppChangeReply> {

@@ -117,6 +117,60 @@ pub fn web() -> wire::App {
         containers: 1,
         carbon_mg: 1_234_567,
         load_uj: wh(5_678),
+        parent: "team".into(),
+    }
+}
+
+/// A child of `web`.
+pub fn child() -> wire::App {
+    let share = wire::AppShare { solar_weight: 1, battery_capacity_uj: wh(30), ..wire::AppShare::default() };
+    let spec = wire::AppSpec { share: Some(share), ..wire::AppSpec::default() };
+    wire::App {
+        name: "web.batch".into(),
+        spec: Some(spec),
+        state: 1,
+        parent: "web".into(),
+        ..wire::App::default()
+    }
+}
+
+/// Two groups, one in the other.
+pub fn groups() -> Vec<wire::Group> {
+    let share = wire::AppShare {
+        solar_weight: 3,
+        battery_capacity_uj: wh(600),
+        battery_charge_limit_mw: 80_000,
+        battery_discharge_limit_mw: 200_000,
+        grid_limit_mw: 500_000,
+        ..wire::AppShare::default()
+    };
+    let org = wire::Group {
+        name: "org".into(),
+        share: Some(share),
+        free: Some(free()),
+        groups: vec!["team".into()],
+        load_mw: 140_000,
+        charge_level_uj: wh(200),
+        load_uj: wh(5_678),
+        carbon_mg: 1_234_567,
+        ..wire::Group::default()
+    };
+    let team = wire::Group {
+        name: "team".into(),
+        parent: "org".into(),
+        groups: vec![],
+        apps: vec!["web".into()],
+        ..org.clone()
+    };
+    vec![org, team]
+}
+
+/// What a change of a group comes to.
+pub fn group_change(dry_run: bool) -> wire::GroupChangeReply {
+    wire::GroupChangeReply {
+        holds_from_tick: (!dry_run).then_some(43),
+        free: Some(free()),
+        group: groups().pop().filter(|_| !dry_run),
     }
 }
 

@@ -1,12 +1,13 @@
-//! Admission: what a command may change, and what is still free.
+//! Admission: what a command may change, and what is still free. How shares nest is admitted in [`super::nesting`].
 
 use super::{Made, Rules, Setup, Tick};
-use crate::app::{App, AppId, AppName, AppPolicy, Leased, Life, Settings};
+use crate::app::{App, AppId, AppPolicy, Leased, Life, Settings};
 use crate::cap::{Container, ContainerId, ContainerName};
 use crate::carbon::Budget;
 use crate::command::{Command, Refusal};
 use crate::settle::SolarRule;
 use crate::share::{BatteryShare, Share};
+use crate::tree::{Group, NodeId};
 use ecovisor_units::{Millis, Power};
 
 impl Setup {
@@ -14,7 +15,10 @@ impl Setup {
     pub(super) fn apply(&mut self, command: &Command, from: Millis) -> Result<Made, Refusal> {
         match command {
             Command::CreateApp { name, share, policy } => {
-                return Ok((Some(self.create_app(name, *share, *policy)?), None, None));
+                return Ok((Some(self.create_app(name, None, *share, *policy)?), None, None));
+            }
+            Command::CreateAppIn { parent, name, share, policy } => {
+                return Ok((Some(self.create_app(name, Some(*parent), *share, *policy)?), None, None));
             }
             Command::AttachContainer { app, name, ceiling } => {
                 return Ok((None, Some(self.attach(*app, name, *ceiling)?), None));
@@ -51,18 +55,13 @@ impl Setup {
                 self.settings(*app)?.carbon_budget = leased(*budget, *lease, from)?;
             }
             Command::Reconfigure(rules) => self.reconfigure(rules)?,
+            Command::CreateGroup { name, parent, share } => self.create_group(name, *parent, *share)?,
+            Command::ChangeGroupShare { group, share } => self.change_group_share(*group, *share)?,
+            Command::DeleteGroup(group) => self.delete_group(*group)?,
+            Command::Relocate { node, parent } => self.relocate(*node, *parent)?,
+            Command::SetOwnWeight { app, weight } => self.set_own_weight(*app, *weight)?,
         }
         Ok((None, None, None))
-    }
-
-    fn create_app(&mut self, name: &AppName, share: Share, policy: AppPolicy) -> Result<AppId, Refusal> {
-        if self.named(name.as_str()).is_some() {
-            return Err(Refusal::NameTaken);
-        }
-        at_most(self.apps.len(), self.rules.apps_max)?;
-        self.admit(share, None)?;
-        within_share(&policy, &share)?;
-        Ok(self.add(name, None, share, policy).expect("there is always a place below the site"))
     }
 
     fn attach(&mut self, app: AppId, name: &ContainerName, ceiling: Power) -> Result<ContainerId, Refusal> {
@@ -87,10 +86,14 @@ impl Setup {
         Ok(())
     }
 
+    /// An app winds down with its children, which live on its share.
     fn drain(&mut self, app: AppId) -> Result<(), Refusal> {
-        let app = self.tenant(app)?;
-        app.life = Life::Draining;
-        app.settings = AppPolicy { charge_rate: Power::ZERO, ..app.policy }.defaults();
+        self.tenant(app)?;
+        for id in self.with_children(app) {
+            let app = self.tenant(id)?;
+            app.life = Life::Draining;
+            app.settings = AppPolicy { charge_rate: Power::ZERO, ..app.policy }.defaults();
+        }
         Ok(())
     }
 
@@ -135,23 +138,36 @@ impl Setup {
         }
     }
 
-    /// What is free for another share, or for `except` to change its own into: what neither shares nor reservations take.
-    pub(super) fn free(&self, except: Option<AppId>) -> Share {
-        self.beside_reservations(self.unshared(except))
-    }
-
-    /// What no share takes, or none but `except`'s.
-    pub(super) fn unshared(&self, except: Option<AppId>) -> Share {
-        let mut taken = self.tree.taken(None);
-        if let Some(leaf) = except.and_then(|app| self.tree.leaf(app)) {
-            taken.take_out(&leaf.share);
+    /// What those directly below a place (`None`: the site) have together.
+    pub(super) fn whole_below(&self, parent: Option<NodeId>) -> Share {
+        match parent {
+            None => self.whole().left_after(self.reserve()),
+            Some(node) => self.tree.share(node).unwrap_or_default(),
         }
-        self.whole().left_after(self.reserve()).left_after(taken.as_share())
     }
 
-    /// `house`'s share: what others leave, and a weight of its own.
+    /// What is free for another share below a place, or for `except`, which lies there, to change its own into: what
+    /// neither shares nor reservations take.
+    pub(super) fn free(&self, parent: Option<NodeId>, except: Option<NodeId>) -> Share {
+        self.beside_reservations(parent, self.unshared(parent, except))
+    }
+
+    /// What no share below a place takes, or none but `except`'s.
+    pub(super) fn unshared(&self, parent: Option<NodeId>, except: Option<NodeId>) -> Share {
+        let mut taken = self.tree.taken(parent);
+        if let Some(share) = except.and_then(|node| self.tree.share(node)) {
+            taken.take_out(&share);
+        }
+        self.whole_below(parent).left_after(taken.as_share())
+    }
+
+    /// `house`'s share: what no app has, and a weight of its own. What a group has not given to anybody is not lost: the
+    /// real battery holds it, and `house` may use it until the group gives it.
     pub(super) fn house_share(&self) -> Share {
-        Share { solar_weight: self.rules.house_weight, ..self.unshared(None) }
+        let left_by = |group: &Group| group.share.left_after(self.tree.taken(Some(group.id)).as_share());
+        let left = self.tree.groups().iter().map(left_by).fold(self.unshared(None, None), Share::plus);
+        let battery = BatteryShare { floor: ecovisor_units::Energy::ZERO, ..left.battery };
+        Share { solar_weight: self.rules.house_weight, battery, ..left }
     }
 
     /// Whether all that is reserved fits into the site.
@@ -165,29 +181,18 @@ impl Setup {
         self.check_site_grid()
     }
 
-    /// Whether `share` fits, with `except`'s own taken out.
-    fn admit(&self, share: Share, except: Option<AppId>) -> Result<(), Refusal> {
+    /// Whether `share` fits below `parent`, with `except`'s own taken out.
+    pub(super) fn admit(
+        &self,
+        share: Share,
+        parent: Option<NodeId>,
+        except: Option<NodeId>,
+    ) -> Result<(), Refusal> {
         let BatteryShare { capacity, floor, .. } = share.battery;
         if floor > capacity {
             return Err(Refusal::Floor { floor, capacity });
         }
-        fits(share, self.free(except))
-    }
-
-    /// A share's limits bound the settings made under an earlier one.
-    fn change_share(&mut self, app: AppId, share: Share) -> Result<(), Refusal> {
-        self.tenant(app)?;
-        self.admit(share, Some(app))?;
-        self.check_backing(app, &share)?;
-        if let Some(node) = self.tree.leaf(app).map(|leaf| leaf.id) {
-            self.tree.reshare(node, share);
-        }
-        let app = self.tenant(app)?;
-        app.share = share;
-        let charge = &mut app.settings.charge_rate.value;
-        *charge = (*charge).min(share.battery.charge_limit);
-        app.policy.charge_rate = app.policy.charge_rate.min(share.battery.charge_limit);
-        Ok(())
+        fits(share, self.free(parent, except))
     }
 
     fn change_policy(&mut self, app: AppId, policy: AppPolicy) -> Result<(), Refusal> {
@@ -206,13 +211,16 @@ impl Setup {
 
     fn delete(&mut self, app: AppId) -> Result<(), Refusal> {
         let life = self.tenant(app)?.life;
+        self.childless(self.tree.leaf(app).map(|leaf| leaf.id))?;
         let containers = self.containers.iter().filter(|c| c.app == app).count();
         if containers > 0 && life == Life::Active {
             return Err(Refusal::HasContainers { containers: u32::try_from(containers).unwrap_or(u32::MAX) });
         }
+        let parent = self.tree.leaf(app).and_then(|leaf| leaf.parent);
         self.containers.retain(|c| c.app != app);
         self.forget_reservations(app);
         self.take_out(app);
+        self.refresh(parent);
         Ok(())
     }
 
@@ -222,7 +230,7 @@ impl Setup {
     }
 
     /// An app that is not `house`.
-    fn tenant(&mut self, app: AppId) -> Result<&mut App, Refusal> {
+    pub(super) fn tenant(&mut self, app: AppId) -> Result<&mut App, Refusal> {
         if app == AppId::HOUSE {
             return Err(Refusal::House);
         }
@@ -278,7 +286,7 @@ fn within(asked: Power, limit: Power) -> Result<Power, Refusal> {
 }
 
 /// A policy's defaults are settings too.
-fn within_share(policy: &AppPolicy, share: &Share) -> Result<(), Refusal> {
+pub(super) fn within_share(policy: &AppPolicy, share: &Share) -> Result<(), Refusal> {
     within(policy.charge_rate, share.battery.charge_limit).map(drop)
 }
 
@@ -290,7 +298,7 @@ fn leased<T>(value: T, lease: Option<Millis>, from: Millis) -> Result<Leased<T>,
     }
 }
 
-fn at_most(count: usize, limit: u32) -> Result<(), Refusal> {
+pub(super) fn at_most(count: usize, limit: u32) -> Result<(), Refusal> {
     let fits = u32::try_from(count).is_ok_and(|count| count < limit);
     if fits { Ok(()) } else { Err(Refusal::TooMany { limit }) }
 }

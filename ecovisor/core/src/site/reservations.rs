@@ -9,7 +9,8 @@ use crate::reserve::{
     AHEAD_MAX, PARTS_MAX, Part, RESERVATIONS_MAX, RESERVATIONS_OF_APP_MAX, Reservation, ReservationId, peak,
 };
 use crate::settle::Terms;
-use crate::share::Share;
+use crate::share::{BatteryShare, Share};
+use crate::tree::NodeId;
 use alloc::vec::Vec;
 use ecovisor_units::{Energy, Millis, Power, Ppm};
 
@@ -80,14 +81,13 @@ impl Setup {
 
     /// Whether shares and reservations fit the grid connection together at all times.
     pub(super) fn check_site_grid(&self) -> Result<(), Refusal> {
-        let (asked, free) = (self.reservations.site_grid_peak(), self.unshared(None).grid_limit);
+        let (asked, free) = (self.reservations.site_grid_peak(), self.unshared(None, None).grid_limit);
         if asked > free { Err(Refusal::ReservedGrid { asked, free }) } else { Ok(()) }
     }
 
     /// Whether `share` bears all of an app's reservations together.
     pub(super) fn check_backing(&self, app: AppId, share: &Share) -> Result<(), Refusal> {
-        let most = |of: fn(&Part) -> Power| peak(self.reservations.of(app), of);
-        let (grid, battery) = (most(|part| part.own_grid), most(|part| part.battery));
+        let (grid, battery) = self.backing_power(app);
         if grid > share.grid_limit {
             return Err(Refusal::ReservedGrid { asked: grid, free: share.grid_limit });
         }
@@ -99,9 +99,30 @@ impl Setup {
         if held > free { Err(Refusal::ReservedEnergy { asked: held, free }) } else { Ok(()) }
     }
 
-    /// A share's grid limit that is free for good: what reservations take at their busiest is not.
-    pub(super) fn beside_reservations(&self, free: Share) -> Share {
-        Share { grid_limit: free.grid_limit.less(self.reservations.site_grid_peak()), ..free }
+    /// What is free for good of what is free below a place: what reservations take at their busiest is not. Below the
+    /// site that is grid beyond all shares, below an app what backs its own reservations.
+    pub(super) fn beside_reservations(&self, parent: Option<NodeId>, free: Share) -> Share {
+        match parent.map(|node| self.tree.app_at(node)) {
+            None => Share { grid_limit: free.grid_limit.less(self.reservations.site_grid_peak()), ..free },
+            Some(Some(app)) => free.left_after(self.backing(app)),
+            Some(None) => free,
+        }
+    }
+
+    /// What of its own share an app's reservations take at their busiest; what is held stands on the share's floor.
+    fn backing(&self, app: AppId) -> Share {
+        let (grid_limit, discharge_limit) = self.backing_power(app);
+        let floor = self.tree.leaf(app).map_or(Energy::ZERO, |leaf| leaf.share.battery.floor);
+        let held = self.reservations.held(app, Millis::ZERO, self.rules.conversion());
+        let capacity = if held.is_zero() { Energy::ZERO } else { held.saturating_add(floor) };
+        let battery = BatteryShare { capacity, discharge_limit, ..BatteryShare::default() };
+        Share { solar_weight: 0, battery, grid_limit }
+    }
+
+    /// Of its own grid limit and of its battery: what an app's reservations take at their busiest.
+    fn backing_power(&self, app: AppId) -> (Power, Power) {
+        let most = |of: fn(&Part) -> Power| peak(self.reservations.of(app), of);
+        (most(|part| part.own_grid), most(|part| part.battery))
     }
 }
 

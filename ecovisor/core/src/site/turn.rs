@@ -8,6 +8,7 @@ use crate::freshness::Memory;
 use crate::ledger::{Account, Flows};
 use crate::settle::{Settled, SolarRule};
 use crate::share::{BatteryShare, Share};
+use crate::tree::Tree;
 use alloc::vec::Vec;
 use ecovisor_units::{Carbon, CarbonIntensity, Energy, EnergySum, Millis, Power};
 
@@ -91,6 +92,8 @@ impl Site {
         let accounts = core::mem::take(&mut self.accounts);
         let pasts = core::mem::take(&mut self.past);
         let balances = accounts.into_iter().zip(pasts);
+        let capacities: Vec<(AppId, Energy)> =
+            before.apps.iter().map(|app| (app.id, app.share.battery.capacity)).collect();
         let mut old = before.apps.into_iter().zip(balances).zip(&mut settled.flows).peekable();
         let mut passing = Vec::new();
         for app in &self.setup.apps {
@@ -112,11 +115,17 @@ impl Site {
             self.past.push(past);
         }
         drop(old);
+        let grown = Grown { before: &capacities, tree: &before.tree };
         if old_rule == SolarRule::Buffered && self.setup.rules.solar_rule != SolarRule::Buffered {
             self.end_buffer(settled, events);
         }
-        for passing in passing {
-            self.give_house(passing, settled, events);
+        for mut passing in passing {
+            let heirs = grown.heirs(&self.setup, passing.app);
+            let passed: Vec<AppId> =
+                heirs.into_iter().filter(|&to| self.pass_on(&mut passing, to, settled, events)).collect();
+            if passed.is_empty() || !passing.is_empty() {
+                self.give_house(passing, settled, events);
+            }
         }
         settled.site.deficit = self.deficit;
         self.remember_containers();
@@ -135,6 +144,36 @@ impl Site {
         settled.site.buffer_adjusted += held;
         settled.site.freed += held;
         self.credit_house(held);
+    }
+
+    /// Passes on to an heir what it has room for; what a child owed, was owed and had of the buffer goes whole. Says
+    /// whether anything went.
+    fn pass_on(
+        &mut self,
+        passing: &mut Passing,
+        to: AppId,
+        settled: &mut Settled,
+        events: &mut Vec<Event>,
+    ) -> bool {
+        let Some(place) = self.setup.place(to) else { return false };
+        let buffered = self.setup.rules.solar_rule == SolarRule::Buffered;
+        let (heir, capacity) = (&mut self.accounts[place], self.setup.apps[place].share.battery.capacity);
+        let claim = passing.claim.min(capacity.less(heir.stored));
+        let carbon = passing.shed_carbon(claim);
+        let Passing { app: from, buffer, debt, loan, .. } = *passing;
+        if claim.is_zero() && buffer.is_zero() && debt.is_zero() && loan.is_zero() {
+            return false;
+        }
+        heir.stored += claim;
+        heir.buffered += if buffered { buffer } else { Energy::ZERO };
+        heir.debt += debt;
+        heir.loan += loan;
+        heir.carbon_content = heir.carbon_content.saturating_add(carbon);
+        settled.site.freed += claim;
+        passing.claim -= claim;
+        (passing.buffer, passing.debt, passing.loan) = (Energy::ZERO, EnergySum::ZERO, EnergySum::ZERO);
+        events.push(Event::PassedToApp { from, to, claim, buffer, debt, loan });
+        true
     }
 
     fn give_house(&mut self, passing: Passing, settled: &mut Settled, events: &mut Vec<Event>) {
@@ -243,6 +282,52 @@ impl Passing {
         flows.adjusted_down += claim;
         let (buffer, debt, loan) = (Energy::ZERO, EnergySum::ZERO, EnergySum::ZERO);
         Some(Self { app, claim, buffer, debt, loan, carbon_content })
+    }
+}
+
+impl Passing {
+    fn is_empty(&self) -> bool {
+        self.claim.is_zero() && self.buffer.is_zero() && self.debt.is_zero() && self.loan.is_zero()
+    }
+
+    /// Takes out of the carbon content the part that goes with `leaving` of the claim, rounded down; all with all.
+    fn shed_carbon(&mut self, leaving: Energy) -> Carbon {
+        let mut account =
+            Account { stored: self.claim, carbon_content: self.carbon_content, ..Account::default() };
+        let part = account.shed_carbon(leaving.wide());
+        self.carbon_content = account.carbon_content;
+        part
+    }
+}
+
+/// What apps had before a turn, to find who has gained what another has lost within a share that is divided.
+struct Grown<'a> {
+    /// Each app's capacity, in the order of apps.
+    before: &'a [(AppId, Energy)],
+    tree: &'a Tree,
+}
+
+impl Grown<'_> {
+    /// To whom passes what `app` no longer holds: the app whose child it was, then its children, where their capacity
+    /// has grown, or where it has ended. Everybody else's goes to `house`.
+    fn heirs(&self, now: &Setup, app: AppId) -> Vec<AppId> {
+        let Some(leaf) = self.tree.leaf(app) else { return Vec::new() };
+        let parent = leaf.parent.and_then(|node| self.tree.app_at(node));
+        let children = || now.tree.leaves().iter().filter(|below| below.parent == Some(leaf.id));
+        let has_children = now.tree.taken(Some(leaf.id)).shares > 0;
+        let children = has_children.then(|| children().map(|below| below.app)).into_iter().flatten();
+        let ended = now.place(app).is_none();
+        let grows = |heir: &AppId| ended || self.has_grown(now, *heir);
+        parent.into_iter().chain(children).filter(grows).collect()
+    }
+
+    fn has_grown(&self, now: &Setup, app: AppId) -> bool {
+        let rank_of = |known: &(AppId, Energy)| rank(known.0);
+        let was = self
+            .before
+            .binary_search_by_key(&rank(app), rank_of)
+            .map_or(Energy::ZERO, |at| self.before[at].1);
+        now.place(app).is_some_and(|place| now.apps[place].share.battery.capacity > was)
     }
 }
 

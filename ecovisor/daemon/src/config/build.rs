@@ -80,7 +80,7 @@ impl Config {
 
     /// Everything that can be known without opening anything: rules hold, shares fit, names are names.
     fn check(&self) -> Result<(), InvalidConfig> {
-        if AppName::new(&self.site.name).is_none() {
+        if AppName::new(&self.site.name).is_none_or(|name| name.parent().is_some()) {
             return Err(invalid(
                 "site.name",
                 format!("`{}` is not 1 to 63 of a-z, 0-9 and -", self.site.name),
@@ -357,7 +357,8 @@ impl super::AppSection {
                 format!("`{}` is not 1 to 63 of a-z, 0-9 and -, a letter first", self.name),
             )
         };
-        let name = AppName::new(&self.name).ok_or_else(refuse)?;
+        // A dot would say whose child it is, and children are made by their parents.
+        let name = AppName::new(&self.name).filter(|name| name.parent().is_none()).ok_or_else(refuse)?;
         let share = Share {
             solar_weight: self.solar_weight,
             battery: BatteryShare {

@@ -393,7 +393,7 @@ pub async fn until(mut holds: impl FnMut() -> bool) {
 /// Asks for an app with the usual share.
 pub fn create(app: &str) -> v1::CreateAppRequest {
     let spec = v1::AppSpec { share: Some(share()), ..v1::AppSpec::default() };
-    v1::CreateAppRequest { app: app.into(), spec: Some(spec), dry_run: false }
+    v1::CreateAppRequest { app: app.into(), spec: Some(spec), dry_run: false, group: String::new() }
 }
 
 /// Connects, as another user where one is named (which takes root).

@@ -127,9 +127,11 @@ impl Runner {
                 });
                 continue;
             };
-            if app.share != setup.share {
-                let shrinks = setup.share.battery.capacity <= app.share.battery.capacity
-                    && setup.share.grid_limit <= app.share.grid_limit;
+            // What the app has given to children is part of the share that the file tells.
+            let granted = self.state.site.tree(true).leaf(app.id).map_or(app.share, |leaf| leaf.share);
+            if granted != setup.share {
+                let shrinks = setup.share.battery.capacity <= granted.battery.capacity
+                    && setup.share.grid_limit <= granted.grid_limit;
                 let change = none(
                     format!("app {name}: share"),
                     Command::ChangeShare { app: app.id, share: setup.share },

@@ -23,7 +23,8 @@ const CONTAINER_NAME: &str = "a container's name is 1 to 63 of a-z, 0-9, -, _ an
 /// # Errors
 /// Where it is none.
 pub fn app_name(field: &'static str, name: &str) -> Result<AppName, Problem> {
-    AppName::new(name).ok_or_else(|| Problem::invalid(field, format!("{name:?}"), APP_NAME))
+    let name_of_nobodys = AppName::new(name).filter(|name| name.parent().is_none());
+    name_of_nobodys.ok_or_else(|| Problem::invalid(field, format!("{name:?}"), APP_NAME))
 }
 
 /// The name of a container that is to be made.

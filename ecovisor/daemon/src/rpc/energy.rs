@@ -5,7 +5,7 @@ use super::ledger::Readers;
 use super::streams::{Answers, Followed, follow};
 use super::usage::Whose;
 use super::watched::{Thresholds, Watched};
-use super::{Behind, containers, find, forecast, ledger, lockstep, reserve, setters, show};
+use super::{Behind, children, containers, find, forecast, ledger, lockstep, reserve, setters, show};
 use crate::attach::Claimant;
 use ecovisor_proto::v1;
 use ecovisor_proto::v1::energy_service_server::EnergyService;
@@ -147,6 +147,28 @@ impl EnergyService for Energy {
     ) -> Answer<Self::RunLockstepStream> {
         let caller = self.behind.app(&request, "RunLockstep")?;
         Ok(Response::new(lockstep::run(self.behind.clone(), caller, request.into_inner())?))
+    }
+
+    async fn divide_share(&self, request: Request<v1::DivideShareRequest>) -> Answer<v1::DivideShareReply> {
+        let caller = self.behind.app(&request, "DivideShare")?;
+        Ok(Response::new(children::divide(&self.behind, &caller, request.into_inner()).await?))
+    }
+
+    async fn take_back_share(
+        &self,
+        request: Request<v1::TakeBackShareRequest>,
+    ) -> Answer<v1::DivideShareReply> {
+        let caller = self.behind.app(&request, "TakeBackShare")?;
+        Ok(Response::new(children::take_back(&self.behind, &caller, request.into_inner()).await?))
+    }
+
+    async fn list_children(
+        &self,
+        request: Request<v1::ListChildrenRequest>,
+    ) -> Answer<v1::ListChildrenReply> {
+        let caller = self.behind.app(&request, "ListChildren")?;
+        let v1::ListChildrenRequest {} = request.into_inner();
+        Ok(Response::new(children::list(&self.behind, &caller)))
     }
 
     async fn query_usage(&self, request: Request<v1::QueryUsageRequest>) -> Answer<v1::QueryUsageReply> {

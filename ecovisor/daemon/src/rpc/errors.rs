@@ -3,6 +3,7 @@
 
 use crate::engine::handle::{AskError, QUESTIONS_MAX};
 use ecovisor_core::Refusal;
+use ecovisor_core::tree::LEVELS_MAX;
 use ecovisor_proto::v1::Reason;
 use std::collections::HashMap;
 use std::fmt;
@@ -97,6 +98,11 @@ impl Problem {
         Self { field: Some("app"), ..Self::new(Reason::UnknownApp, format!("there is no app {name:?}")) }
     }
 
+    /// No group has that name.
+    pub fn unknown_group(field: &'static str, name: &str) -> Self {
+        Self { field: Some(field), ..Self::new(Reason::UnknownGroup, format!("there is no group {name:?}")) }
+    }
+
     /// No container of the app has that name.
     pub fn unknown_container(name: &str) -> Self {
         let message = format!("there is no container {name:?}");
@@ -137,6 +143,15 @@ impl Problem {
     pub fn of_container(self) -> Self {
         match self.reason {
             Reason::AppTaken => Self { reason: Reason::ContainerTaken, ..self },
+            _ => self,
+        }
+    }
+
+    /// The same where the name that is taken is a group's.
+    #[must_use]
+    pub fn of_group(self) -> Self {
+        match self.reason {
+            Reason::AppTaken => Self { reason: Reason::GroupTaken, ..self },
             _ => self,
         }
     }
@@ -187,11 +202,15 @@ const fn code(reason: Reason) -> Code {
         | Reason::NotDrained
         | Reason::NotSimulated
         | Reason::NoForecast
-        | Reason::SafeMode => Code::FailedPrecondition,
-        Reason::UnknownReservation | Reason::UnknownContainer | Reason::NoSuchTarget | Reason::UnknownApp => {
-            Code::NotFound
-        }
-        Reason::ContainerTaken | Reason::AppTaken => Code::AlreadyExists,
+        | Reason::SafeMode
+        | Reason::HasChildren
+        | Reason::BelowHeld => Code::FailedPrecondition,
+        Reason::UnknownReservation
+        | Reason::UnknownContainer
+        | Reason::NoSuchTarget
+        | Reason::UnknownApp
+        | Reason::UnknownGroup => Code::NotFound,
+        Reason::ContainerTaken | Reason::AppTaken | Reason::GroupTaken => Code::AlreadyExists,
         Reason::NotOwned | Reason::NotAllowed => Code::PermissionDenied,
         Reason::TooMany => Code::ResourceExhausted,
         Reason::NotSupported => Code::Unimplemented,
@@ -237,6 +256,23 @@ impl From<Refusal> for Problem {
                 free(left.get(), Milliwatts)
             }
             Refusal::ReservedEnergy { free: left, .. } => free(left.get(), Microjoules),
+            Refusal::UnknownGroup(_) => of(Reason::UnknownGroup).about("group"),
+            Refusal::TooDeep => {
+                let most = u64::try_from(LEVELS_MAX).unwrap_or(u64::MAX);
+                of(Reason::Invalid).bounded(most, None, Count)
+            }
+            Refusal::BelowItself => of(Reason::Invalid).about("to"),
+            Refusal::Child => of(Reason::NotAllowed),
+            Refusal::ChildName => of(Reason::Invalid).about("app"),
+            Refusal::HasChildren { children } => {
+                of(Reason::HasChildren).bounded(u64::from(children), None, Count)
+            }
+            Refusal::HeldCapacity { held, .. } => {
+                of(Reason::BelowHeld).bounded(held.get(), Some(held.get()), Microjoules)
+            }
+            Refusal::HeldPower { held, .. } => {
+                of(Reason::BelowHeld).bounded(held.get(), Some(held.get()), Milliwatts)
+            }
         }
     }
 }
@@ -318,6 +354,18 @@ mod tests {
         check(reserved, FailedPrecondition, "REASON_EXCEEDS_FREE 4 4 mw -");
         let reserved = Refusal::ReservedEnergy { asked: uj(9), free: uj(4) };
         check(reserved, FailedPrecondition, "REASON_EXCEEDS_FREE 4 4 uj -");
+        let group = Refusal::UnknownGroup(ecovisor_core::NodeId::new(1));
+        check(group, NotFound, "REASON_UNKNOWN_GROUP - - - group");
+        check(Refusal::TooDeep, InvalidArgument, "REASON_INVALID 4 - count -");
+        check(Refusal::BelowItself, InvalidArgument, "REASON_INVALID - - - to");
+        check(Refusal::Child, Code::PermissionDenied, "REASON_NOT_ALLOWED - - - -");
+        check(Refusal::ChildName, InvalidArgument, "REASON_INVALID - - - app");
+        let children = Refusal::HasChildren { children: 2 };
+        check(children, FailedPrecondition, "REASON_HAS_CHILDREN 2 - count -");
+        let held = Refusal::HeldCapacity { asked: uj(4), held: uj(9) };
+        check(held, FailedPrecondition, "REASON_BELOW_HELD 9 9 uj -");
+        let held = Refusal::HeldPower { limit: "grid", asked: mw(4), held: mw(9) };
+        check(held, FailedPrecondition, "REASON_BELOW_HELD 9 9 mw -");
     }
 
     #[test]
@@ -361,7 +409,7 @@ mod tests {
                 comment.clear();
             }
         }
-        assert_eq!(seen, 25);
+        assert_eq!(seen, 29);
     }
 
     #[test]

@@ -131,13 +131,15 @@ impl Narrator {
     }
 
     /// What an event of the core is on the wire; nothing where the wire says it otherwise: gaps are marked on ticks,
-    /// full and empty batteries are told by each subscriber's thresholds, what passed to `house` stands in the ledger.
+    /// full and empty batteries are told by each subscriber's thresholds, what passed to others stands in the ledger.
     fn kinds(&mut self, view: &View, apps: &[AppOutcome], event: &Event) -> Vec<(About, Kind)> {
         let one = |app: AppId, kind: Kind| vec![(About::App(app), kind)];
         match *event {
-            Event::BatteryFull(_) | Event::BatteryEmpty(_) | Event::Gap(_) | Event::PassedToHouse { .. } => {
-                vec![]
-            }
+            Event::BatteryFull(_)
+            | Event::BatteryEmpty(_)
+            | Event::Gap(_)
+            | Event::PassedToHouse { .. }
+            | Event::PassedToApp { .. } => vec![],
             Event::ChargeEnded(app) => {
                 let was = self.previous.site.apps(false).iter().find(|a| a.id == app);
                 let charge_rate_mw = was.map_or(0, |app| app.settings.charge_rate.value.get());

@@ -4,13 +4,13 @@ use super::convert::{app_name, app_spec, share, shortfall};
 use super::errors::Problem;
 use super::ledger::Readers;
 use super::narrator::{About, Told};
-use super::show::site as show_site;
+use super::show::{nesting, site as show_site};
 use super::streams::{Answers, Followed, follow};
 use super::usage::Whose;
 use super::watched::{Thresholds, Watched};
-use super::{Behind, backup, containers, forecast, history, ledger, named, reserve, setters, show};
+use super::{Behind, backup, containers, forecast, groups, history, ledger, named, reserve, setters, show};
 use crate::attach::Claimant;
-use crate::engine::handle::{Actor, AskError, Question, Reply};
+use crate::engine::handle::{Actor, AskError, Question, Reply, View};
 use ecovisor_audit::Grants;
 use ecovisor_core::{AppId, Command};
 use ecovisor_proto::v1;
@@ -76,12 +76,17 @@ impl Operator {
             Command::ChangeShare { app, .. } | Command::DeleteApp(app) => Some(*app),
             _ => None,
         };
+        let level = |view: &View| {
+            let app = view.site.find(name)?;
+            Some(view.site.tree(true).leaf(app.id)?.parent)
+        };
+        let before = level(&self.behind.engine.view());
         let answer = self.command(actor, arguments, command, grants, run).await?;
         let (view, app) = (&answer.view, answer.view.site.find(name));
         let shown = app.filter(|_| run == Run::Real).map(|app| show_site::app(view, &self.behind.paths, app));
         Ok(v1::AppChangeReply {
             holds_from_tick: (run == Run::Real).then_some(answer.accepted.holds_from.0),
-            free: Some(show_site::free(view)),
+            free: Some(nesting::free(view, level(view).or(before).flatten())),
             app: shown,
             to_house_uj: of.map_or(0, |id| show_site::to_house(view, id, app)),
         })
@@ -111,14 +116,47 @@ impl OperatorService for Operator {
 
     async fn create_app(&self, request: Request<v1::CreateAppRequest>) -> Answer<v1::AppChangeReply> {
         let actor = self.behind.operator(&request, "CreateApp")?;
-        let v1::CreateAppRequest { app, spec, dry_run } = request.into_inner();
-        let own_uid = self.behind.access.own_uid;
+        let v1::CreateAppRequest { app, spec, dry_run, group } = request.into_inner();
+        let (own_uid, view) = (self.behind.access.own_uid, self.behind.engine.view());
         let parsed = app_name("app", &app)
-            .and_then(|name| Ok((name, app_spec(spec, own_uid, &self.behind.paths)?)))
+            .and_then(|name| Ok((name, groups::place(&view, "group", &group)?)))
+            .and_then(|placed| Ok((placed, app_spec(spec, own_uid, &self.behind.paths)?)))
             .map_err(|problem| self.behind.denied(&actor, problem))?;
-        let (name, (share, policy, grants)) = parsed;
-        let command = Command::CreateApp { name, share, policy };
+        let ((name, parent), (share, policy, grants)) = parsed;
+        let command = match parent {
+            None => Command::CreateApp { name, share, policy },
+            Some(parent) => Command::CreateAppIn { parent, name, share, policy },
+        };
         Ok(Response::new(self.change(actor, &app, command, Some(grants), dry_run.into()).await?))
+    }
+
+    async fn create_group(&self, request: Request<v1::CreateGroupRequest>) -> Answer<v1::GroupChangeReply> {
+        let actor = self.behind.operator(&request, "CreateGroup")?;
+        Ok(Response::new(groups::create(&self.behind, actor, request.into_inner()).await?))
+    }
+
+    async fn list_groups(&self, request: Request<v1::ListGroupsRequest>) -> Answer<v1::ListGroupsReply> {
+        self.behind.operator(&request, "ListGroups")?;
+        let v1::ListGroupsRequest {} = request.into_inner();
+        Ok(Response::new(groups::list(&self.behind.engine.view())))
+    }
+
+    async fn change_group_share(
+        &self,
+        request: Request<v1::ChangeGroupShareRequest>,
+    ) -> Answer<v1::GroupChangeReply> {
+        let actor = self.behind.operator(&request, "ChangeGroupShare")?;
+        Ok(Response::new(groups::change_share(&self.behind, actor, request.into_inner()).await?))
+    }
+
+    async fn delete_group(&self, request: Request<v1::DeleteGroupRequest>) -> Answer<v1::GroupChangeReply> {
+        let actor = self.behind.operator(&request, "DeleteGroup")?;
+        Ok(Response::new(groups::delete(&self.behind, actor, request.into_inner()).await?))
+    }
+
+    async fn move_share(&self, request: Request<v1::MoveShareRequest>) -> Answer<v1::MoveShareReply> {
+        let actor = self.behind.operator(&request, "MoveShare")?;
+        Ok(Response::new(groups::relocate(&self.behind, actor, request.into_inner()).await?))
     }
 
     async fn show_app(&self, request: Request<v1::ShowAppRequest>) -> Answer<v1::App> {

@@ -117,7 +117,13 @@ fn ends_ms(answer: &Answer, command: &Command) -> Option<u64> {
         | Command::Reconfigure(_)
         | Command::Reserve { .. }
         | Command::CancelReservation(_)
-        | Command::WarnReservation { .. } => None,
+        | Command::WarnReservation { .. }
+        | Command::CreateGroup { .. }
+        | Command::ChangeGroupShare { .. }
+        | Command::DeleteGroup(_)
+        | Command::CreateAppIn { .. }
+        | Command::Relocate { .. }
+        | Command::SetOwnWeight { .. } => None,
     };
     lease_ends_ms(&answer.view, until)
 }

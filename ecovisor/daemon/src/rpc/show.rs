@@ -1,5 +1,6 @@
 //! From the state to messages. Figures become `u64` here; carbon is divided here, once, and rounded down.
 
+pub mod nesting;
 pub mod site;
 
 use crate::clock::ClockKind;
@@ -12,7 +13,7 @@ use ecovisor_core::{
     SolarRule,
 };
 use ecovisor_proto::v1;
-use ecovisor_units::{Carbon, EnergySum, Millis, Power};
+use ecovisor_units::{Carbon, Energy, EnergySum, Millis, Power};
 
 /// A total as the wire carries it. More than 5.1 GWh in one figure is held at the largest: no site moves so much in a
 /// tick, and no ledger of one site has so much in it.
@@ -36,16 +37,17 @@ pub fn lease_ends_ms(view: &View, until: Option<Millis>) -> Option<u64> {
     until.map(|until| turn_ms(view).saturating_add(until.less(view.site.now()).get()))
 }
 
-/// The part of the site's solar that is an app's, as advice.
+/// Of what [`solar_part`] is a part: a billion.
+const PART_WHOLE: u32 = 1_000_000_000;
+
+/// The part of the site's solar that is an app's, as advice, to a billionth.
 #[must_use]
 pub fn solar_part(view: &View, app: &App) -> f64 {
-    let total = weight_total(view);
-    let weight = share(view, app).solar_weight;
-    match (total, app.id) {
-        (0, AppId::HOUSE) => 1.0,
-        (0, _) => 0.0,
-        (total, _) => f64::from(weight) / f64::from(u32::try_from(total).unwrap_or(u32::MAX)),
-    }
+    let whole = Energy::new(u64::from(PART_WHOLE));
+    let (parts, house) = view.site.tree(false).solar_parts(whole, view.site.rules().house_weight);
+    let own = parts.iter().find(|(id, _)| *id == app.id).map_or(Energy::ZERO, |(_, part)| *part);
+    let part = if app.id == AppId::HOUSE { house } else { own };
+    f64::from(u32::try_from(part.get()).unwrap_or(PART_WHOLE)) / f64::from(PART_WHOLE)
 }
 
 /// What an app is entitled to; `house` to what others leave.
@@ -54,9 +56,13 @@ pub fn share(view: &View, app: &App) -> Share {
     if app.id == AppId::HOUSE { view.site.house_share() } else { app.share }
 }
 
-fn weight_total(view: &View) -> u64 {
-    let weights = view.site.apps(false).iter().map(|app| u64::from(share(view, app).solar_weight));
-    weights.sum()
+/// The sum of the weights among which an app's own counts: those of its children and its own where it has any, else
+/// those of all that lie where it lies.
+fn weight_total(view: &View, app: AppId) -> u64 {
+    let tree = view.site.tree(false);
+    let leaf = tree.leaf(app);
+    let divided = leaf.map(|leaf| leaf.id).filter(|&node| tree.taken(Some(node)).shares > 0);
+    nesting::weight_total(view, divided.or_else(|| leaf.and_then(|leaf| leaf.parent)), false)
 }
 
 /// An app as it stands now; one that is about to be created as it will.
@@ -92,7 +98,7 @@ pub fn system(view: &View, app: &App) -> v1::EnergySystem {
         settings: Some(settings(view, app)),
         grid_limit_mw: share(view, app).grid_limit.get(),
         solar_weight: u64::from(share(view, app).solar_weight),
-        solar_weight_total: weight_total(view),
+        solar_weight_total: weight_total(view, app.id),
         supply_mw: settled.map_or(0, |(_, app)| app.supply.get()),
         load_mw: mean(|flows| flows.load.wide()),
         debt_uj: uj(account.debt),

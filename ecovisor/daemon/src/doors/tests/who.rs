@@ -79,6 +79,32 @@ async fn a_uid_that_owns_exactly_one_app_is_that_app_and_with_two_must_choose() 
 }
 
 #[tokio::test]
+async fn a_uid_that_owns_an_app_and_its_children_is_that_app_and_the_children_by_their_sockets() {
+    if !is_root() {
+        return eprintln!("skipped, because only root can become another user");
+    }
+    let bench = Bench::planned(Plan { operator_uids: vec![1], ..Plan::default() }).await;
+    let mut owned = create("one");
+    owned.spec.as_mut().unwrap().owner_uid = Some(STRANGER);
+    owned.spec.as_mut().unwrap().share = Some(v1::AppShare { solar_weight: 1, ..v1::AppShare::default() });
+    bench.operator().await.create_app(owned).await.unwrap();
+    let general = async || {
+        EnergyServiceClient::new(channel(bench.paths.operator_socket(), Some(STRANGER)).await.unwrap())
+    };
+    let share = Some(v1::AppShare { solar_weight: 2, ..v1::AppShare::default() });
+    let divide = v1::DivideShareRequest { child: "x".into(), share, ..v1::DivideShareRequest::default() };
+    let divided = general().await.divide_share(divide).await.unwrap().into_inner();
+    assert_eq!(divided.child.unwrap().name, "one.x");
+    let system = general().await.get_energy_system(v1::GetEnergySystemRequest {}).await.unwrap();
+    assert_eq!(system.into_inner().app, "one");
+    bench.until_socket("one.x").await;
+    let mut child = EnergyServiceClient::new(channel(bench.socket("one.x"), Some(STRANGER)).await.unwrap());
+    let system = child.get_energy_system(v1::GetEnergySystemRequest {}).await.unwrap().into_inner();
+    assert_eq!(system.app, "one.x");
+    assert!(channel(bench.socket("one.x"), Some(STRANGER + 1)).await.is_err(), "the mode keeps others out");
+}
+
+#[tokio::test]
 async fn another_uid_on_an_apps_socket_is_refused_whatever_the_mode() {
     if !is_root() {
         return eprintln!("skipped, because only root can become another user");

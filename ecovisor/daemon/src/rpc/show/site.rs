@@ -1,6 +1,6 @@
 //! The site, its apps and devices as the operator sees them.
 
-use super::{battery, carbon, clock, containers, flows, freshness, share, state, system, uj};
+use super::{battery, carbon, clock, containers, flows, freshness, nesting, state, system, uj};
 use crate::engine::handle::{Device, DeviceRole, DeviceState, Mode, View};
 use crate::engine::overrun::Overruns;
 use crate::identity::Paths;
@@ -25,6 +25,7 @@ pub fn app(view: &View, paths: &Paths, app: &App) -> v1::App {
         containers: u32::try_from(count).unwrap_or(u32::MAX),
         carbon_mg: totals.carbon.to_milligrams().get(),
         load_uj: uj(totals.load),
+        parent: nesting::parent(view, app.id),
     }
 }
 
@@ -32,7 +33,7 @@ fn spec(view: &View, paths: &Paths, app: &App) -> v1::AppSpec {
     let grants = view.grants.get(&app.id).cloned().unwrap_or_default();
     let subtree = grants.cgroup_subtree.map(|below| paths.cgroup_root.join(below).display().to_string());
     v1::AppSpec {
-        share: Some(app_share(share(view, app))),
+        share: Some(app_share(nesting::granted(view, app))),
         defaults: Some(v1::DefaultSettings {
             battery_charge_rate_mw: Some(app.policy.charge_rate.get()),
             battery_max_discharge_mw: app.policy.max_discharge.map(|most| most.get()),
@@ -46,7 +47,9 @@ fn spec(view: &View, paths: &Paths, app: &App) -> v1::AppSpec {
     }
 }
 
-fn app_share(share: Share) -> v1::AppShare {
+/// A share on the wire.
+#[must_use]
+pub fn app_share(share: Share) -> v1::AppShare {
     v1::AppShare {
         solar_weight: u64::from(share.solar_weight),
         battery_capacity_uj: share.battery.capacity.get(),
@@ -62,20 +65,6 @@ fn shortfall(shortfall: Shortfall) -> v1::Shortfall {
         Shortfall::Throttle => v1::Shortfall::Throttle,
         Shortfall::Freeze => v1::Shortfall::Freeze,
         Shortfall::Notify => v1::Shortfall::Notify,
-    }
-}
-
-/// What is not reserved.
-#[must_use]
-pub fn free(view: &View) -> v1::FreeShare {
-    let free = view.site.free();
-    let weights = view.site.apps(true).iter().map(|app| u64::from(share(view, app).solar_weight));
-    v1::FreeShare {
-        battery_capacity_uj: free.battery.capacity.get(),
-        battery_charge_limit_mw: free.battery.charge_limit.get(),
-        battery_discharge_limit_mw: free.battery.discharge_limit.get(),
-        grid_limit_mw: free.grid_limit.get(),
-        solar_weight_total: weights.sum(),
     }
 }
 
@@ -118,7 +107,7 @@ pub fn site(view: &View, paths: &Paths) -> v1::Site {
         started_ms: view.started_ms,
         solar_mode: solar_mode.into(),
         capacity: Some(capacity(rules)),
-        free: Some(free(view)),
+        free: Some(nesting::free(view, None)),
         policies: Some(policies(rules)),
         freshness: Some(freshness(view)),
         last: tick(view, paths, 0),
