@@ -37,7 +37,7 @@ fn values(json: &str) -> Vec<serde_json::Value> {
 #[tokio::test]
 async fn answers_are_as_kept() {
     let daemon = Daemon::start().await;
-    let cases: [(&str, &[&str]); 27] = [
+    let cases: [(&str, &[&str]); 28] = [
         ("site", &["site"]),
         ("site-watch", &["site", "watch"]),
         ("app-list", &["app", "list"]),
@@ -55,6 +55,7 @@ async fn answers_are_as_kept() {
         ("battery", &["battery"]),
         ("carbon", &["carbon"]),
         ("usage", &["usage", "--app", "web", "--since", "1h", "--step", "5min", "--by-container", "--plot"]),
+        ("usage-group", &["usage", "--group", "org", "--since", "1h", "--step", "5min"]),
         ("events", &["events"]),
         ("forecast", &["forecast", "--app", "web", "--horizon", "2h"]),
         ("reservation-list", &["reservation", "list"]),

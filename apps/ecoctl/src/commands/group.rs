@@ -177,7 +177,15 @@ pub async fn all(context: &Context) -> Result<Vec<wire::Group>, Failure> {
 }
 
 async fn one(context: &Context, name: &str) -> Result<wire::Group, Failure> {
-    let found = all(context).await?.into_iter().find(|group| group.name == name);
+    named(&all(context).await?, name).cloned()
+}
+
+/// The group of that name.
+///
+/// # Errors
+/// Where there is none.
+pub fn named<'a>(groups: &'a [wire::Group], name: &str) -> Result<&'a wire::Group, Failure> {
+    let found = groups.iter().find(|group| group.name == name);
     found.ok_or_else(|| Failure::new(Kind::NotFound, format!("no group is named {name}")))
 }
 

@@ -23,6 +23,7 @@ pub mod site;
 pub mod statement;
 pub mod store;
 pub mod usage;
+pub mod usage_group;
 pub mod verify;
 
 use crate::cli::{Arguments, Command};

@@ -1,6 +1,6 @@
 //! `ecoctl usage`: energy and carbon over a period, by source.
 
-use super::plot;
+use super::{group, plot, usage_group};
 use crate::connect::Context;
 use crate::failure::Failure;
 use crate::json;
@@ -17,6 +17,9 @@ pub struct Usage {
     /// Only this app's [default: every app's].
     #[arg(long)]
     app: Option<String>,
+    /// Only the apps that lie below this group now, and their sum.
+    #[arg(long, conflicts_with = "app")]
+    group: Option<String>,
     /// Start: a time ago by the site's clock (`1h`), or a time (`2026-11-24T03:00:00Z`) [default: all there is].
     #[arg(long, value_name = "TIME")]
     since: Option<Point>,
@@ -45,13 +48,14 @@ impl Usage {
     pub async fn run(self, context: &Context) -> Result<(), Failure> {
         let query = self.query(context).await?;
         let (mut usage, mut kept) = (Vec::new(), wire::QueryUsageReply::default());
-        for app in apps(context, self.app.clone()).await? {
+        for app in self.apps(context).await? {
             let request = wire::QueryAppUsageRequest { app: app.clone(), query: Some(query) };
             let reply = context.ask(context.operator.query_app_usage(request)).await?;
             usage.push((app, reply.buckets));
             kept = wire::QueryUsageReply { buckets: Vec::new(), ..reply };
         }
         let apps: Vec<_> = usage.iter().map(entry).collect();
+        let sum = self.group.as_ref().map(|group| (group, usage_group::sum(&usage)));
         let wire::QueryUsageReply {
             buckets: _,
             ticks_since_ms,
@@ -59,16 +63,35 @@ impl Usage {
             hours_since_ms,
             days_since_ms,
         } = kept;
-        let json = serde_json::json!({
+        let mut json = serde_json::json!({
             "apps": apps, "ticks_since_ms": ticks_since_ms, "minutes_since_ms": minutes_since_ms,
             "hours_since_ms": hours_since_ms, "days_since_ms": days_since_ms,
         });
+        if let Some((group, buckets)) = sum {
+            json["group"] = serde_json::json!({ "group": group, "buckets": rows(&buckets) });
+            usage.push((format!("group {group}"), buckets));
+        }
         let mut text = self.text(&usage);
         let levels = usage.iter().flat_map(|(_, buckets)| buckets).map(|bucket| bucket.level);
         if levels.max() > Some(wire::UsageLevel::Tick.into()) {
             text.push_str(&since(&kept));
         }
         context.output.answer(&json, &text)
+    }
+
+    async fn apps(&self, context: &Context) -> Result<Vec<String>, Failure> {
+        if let Some(app) = &self.app {
+            return Ok(vec![app.clone()]);
+        }
+        let apps = context.ask(context.operator.list_apps(wire::ListAppsRequest {})).await?.apps;
+        match &self.group {
+            None => Ok(apps.into_iter().map(|app| app.name).collect()),
+            Some(name) => {
+                let groups = group::all(context).await?;
+                group::named(&groups, name)?;
+                Ok(usage_group::below(&groups, &apps, name))
+            }
+        }
     }
 
     async fn query(&self, context: &Context) -> Result<wire::QueryUsageRequest, Failure> {
@@ -118,18 +141,12 @@ pub async fn site_now(context: &Context) -> Result<u64, Failure> {
     Ok(site.last.map_or_else(crate::time::now_ms, |last| last.wall_start_ms.saturating_add(last.span_ms)))
 }
 
-async fn apps(context: &Context, app: Option<String>) -> Result<Vec<String>, Failure> {
-    match app {
-        Some(app) => Ok(vec![app]),
-        None => {
-            let reply = context.ask(context.operator.list_apps(wire::ListAppsRequest {})).await?;
-            Ok(reply.apps.into_iter().map(|app| app.name).collect())
-        }
-    }
+fn entry((app, buckets): &AppUsage) -> serde_json::Value {
+    serde_json::json!({ "app": app, "buckets": rows(buckets) })
 }
 
-fn entry((app, buckets): &AppUsage) -> serde_json::Value {
-    serde_json::json!({ "app": app, "buckets": buckets.iter().map(json::flows::usage).collect::<Vec<_>>() })
+fn rows(buckets: &[wire::UsageBucket]) -> Vec<serde_json::Value> {
+    buckets.iter().map(json::flows::usage).collect()
 }
 
 fn table(usage: &[AppUsage]) -> String {
