@@ -37,6 +37,7 @@ use crate::rpc::energy::Energy;
 use crate::rpc::ledger::Readers;
 use crate::rpc::narrator::Narration;
 use crate::rpc::operator::Operator;
+use crate::rpc::subscriptions::Subscriptions;
 use crate::rpc::{Behind, Denials};
 use crate::store::Store;
 use anyhow::Context as _;
@@ -197,8 +198,18 @@ pub async fn open_audited(
         }
     };
     let unix_keeper = unix::listen(entrance, shutdown.clone())?;
-    let behind =
-        Behind { engine, history, forecast, denials, paths, access, narration, stop: shutdown.clone() };
+    let subscriptions = Subscriptions::default();
+    let behind = Behind {
+        engine,
+        history,
+        forecast,
+        denials,
+        paths,
+        access,
+        narration,
+        subscriptions,
+        stop: shutdown.clone(),
+    };
     let server = tokio::spawn(serve(behind, limits.map(Pace::new), ReceiverStream::new(incoming), shutdown));
     let keepers = tcp_keeper.into_iter().chain([unix_keeper]).collect();
     Ok(Doors { server, keepers, tcp })

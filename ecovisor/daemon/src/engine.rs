@@ -28,7 +28,7 @@ use crate::store::{Batch, Store};
 use crate::trail::{Trail, TrailEntry, TrailOutcome};
 use ecovisor_audit::journal::{Entry, Target};
 use ecovisor_audit::{Applied, Record, Snapshot};
-use ecovisor_core::{Accepted, AppId, Command, ContainerId, Meter, Outcome, Quality, Refusal};
+use ecovisor_core::{Accepted, AppId, AppName, Command, ContainerId, Meter, Outcome, Quality, Refusal, Site};
 use ecovisor_units::Millis;
 use handle::{Asked, Engine, LoadedConfig, Mode, QUESTIONS_MAX, TICKS_BEHIND_MAX, Totals, View, Workload};
 use overrun::{Overruns, Pace};
@@ -112,6 +112,8 @@ pub struct Runner {
     /// How late the tick under way began, in real µs.
     late_us: u64,
     outcome: Option<Arc<Outcome>>,
+    /// Apps that were settled in it and have ended since.
+    departed: Arc<[(AppId, AppName)]>,
     /// Of ticks that were settled, not in the store yet; the newest last.
     records: Vec<Record>,
     /// Entries that have moved the state and are not in the journal yet: nobody has been told of them.
@@ -159,11 +161,13 @@ impl Runner {
         let (ticks, _) = broadcast::channel(TICKS_BEHIND_MAX);
         let Recovered { state, mode, last, .. } = parts.recovered;
         let site_clock = SiteClock::start(parts.clock, parts.start_ms);
+        let departed = last.as_ref().map(|record| departed(&state.site, record)).unwrap_or_default();
         let outcome = last.map(|record| Arc::new(record.outcome));
         let first = View {
             name: parts.config.site.name.as_str().into(),
             site: Arc::new(state.site.clone()),
             outcome: outcome.clone(),
+            departed: departed.clone(),
             clock: parts.clock,
             started_ms: parts.start_ms,
             late_ms: 0,
@@ -196,6 +200,7 @@ impl Runner {
             started_ms: parts.start_ms,
             late_us: 0,
             outcome,
+            departed,
             records: Vec::new(),
             unjournaled: Vec::new(),
             workloads: BTreeMap::new(),
@@ -430,6 +435,7 @@ impl Runner {
             tracing::info!(tick = record.outcome.tick.0, ?event, "event");
         }
         self.outcome = Some(Arc::new(record.outcome.clone()));
+        self.departed = departed(&self.state.site, record);
     }
 
     /// Containers that the books no longer have are not metered any more.
@@ -535,6 +541,7 @@ impl Runner {
             name: self.config.site.name.as_str().into(),
             site: Arc::new(self.state.site.clone()),
             outcome: self.outcome.clone(),
+            departed: self.departed.clone(),
             clock: self.site_clock.info,
             started_ms: self.started_ms,
             late_ms: self.late_us / 1_000,
@@ -565,6 +572,12 @@ impl Runner {
             tracing::error!(%error, "the audit trail cannot be written");
         }
     }
+}
+
+/// Apps that were settled in a tick and have ended with it.
+fn departed(site: &Site, record: &Record) -> Arc<[(AppId, AppName)]> {
+    let gone = record.app_names.iter().filter(|(app, _)| site.account(*app).is_none());
+    gone.cloned().collect()
 }
 
 /// Adds a tick to what each app has used and caused.

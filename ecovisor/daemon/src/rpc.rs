@@ -34,6 +34,7 @@ pub mod reserve;
 pub mod setters;
 pub mod show;
 pub mod streams;
+pub mod subscriptions;
 pub mod usage;
 pub mod watched;
 
@@ -45,6 +46,7 @@ use ecovisor_core::{App, AppId};
 use errors::Problem;
 use narrator::Narration;
 use std::sync::Arc;
+use subscriptions::Subscriptions;
 use tokio_util::sync::CancellationToken;
 use tonic::Request;
 
@@ -68,6 +70,8 @@ pub struct Behind {
     pub access: Arc<Access>,
     /// Events.
     pub narration: Narration,
+    /// Subscriptions that are open.
+    pub subscriptions: Subscriptions,
     /// The end.
     pub stop: CancellationToken,
 }

@@ -4,7 +4,7 @@
 use super::overrun::Overruns;
 use crate::clock::ClockInfo;
 use ecovisor_audit::journal::{Grants, Target};
-use ecovisor_core::{Accepted, AppId, Command, ContainerId, Outcome, Quality, Refusal, Site, Tick};
+use ecovisor_core::{Accepted, AppId, AppName, Command, ContainerId, Outcome, Quality, Refusal, Site, Tick};
 use ecovisor_units::{Carbon, EnergySum, Power};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -131,6 +131,8 @@ pub struct View {
     pub site: Arc<Site>,
     /// What the last settled tick led to; `None` before the first.
     pub outcome: Option<Arc<Outcome>>,
+    /// Apps that were settled in it and have ended since.
+    pub departed: Arc<[(AppId, AppName)]>,
     /// The clock the site runs on.
     pub clock: ClockInfo,
     /// When the daemon started, likewise.

@@ -12,6 +12,7 @@ use crate::rpc::energy::Energy;
 use crate::rpc::ledger::Readers;
 use crate::rpc::narrator::Narration;
 use crate::rpc::operator::Operator;
+use crate::rpc::subscriptions::Subscriptions;
 use crate::rpc::{Behind, find};
 use crate::store::{Batch, MemoryStore, Store};
 use ecovisor_audit::{Applied, Entry, Note, Record, Snapshot};
@@ -122,6 +123,7 @@ impl Scene {
             denials: Arc::new(|_, why| assert!(why.len() < 1_000, "{} bytes for the trail", why.len())),
             paths: Arc::new(Paths::new("/run/ecovisor".into())),
             access: Arc::new(access),
+            subscriptions: Subscriptions::default(),
             stop: stop.clone(),
         };
         let readers = Readers::default();
@@ -322,6 +324,7 @@ fn view(state: &Snapshot, record: Option<Record>, workloads: &BTreeMap<Container
         name: "fuzz".into(),
         site: Arc::new(state.site.clone()),
         outcome: record.map(|record| Arc::new(record.outcome)),
+        departed: Arc::default(),
         clock: ClockInfo { kind: ClockKind::Real, factor: 1 },
         started_ms: 0,
         late_ms: 0,

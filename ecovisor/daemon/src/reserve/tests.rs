@@ -121,6 +121,7 @@ fn view(site: &Site) -> View {
         name: "try".into(),
         site: Arc::new(site.clone()),
         outcome: None,
+        departed: Arc::default(),
         clock: ClockInfo { kind: ClockKind::Simulated, factor: 0 },
         // Without an outcome the turn is where the daemon started.
         started_ms: START_MS + site.now().get(),

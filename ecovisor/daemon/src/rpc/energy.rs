@@ -54,8 +54,10 @@ impl EnergyService for Energy {
     async fn watch_ticks(&self, request: Request<v1::WatchTicksRequest>) -> Answer<Self::WatchTicksStream> {
         let caller = self.behind.app(&request, "WatchTicks")?;
         let v1::WatchTicksRequest {} = request.into_inner();
+        let held = self.behind.subscriptions.take(&caller.app)?;
         let paths = self.behind.paths.clone();
         let ticks = follow(self.behind.engine.ticks(), self.behind.stop.clone(), move |view, missed| {
+            let _held = &held;
             let app =
                 find(view, caller.app.id).ok_or_else(|| Problem::unknown_app(caller.app.name.as_str()))?;
             Ok(show::tick(view, &paths, app, missed).into_iter().collect())
@@ -69,7 +71,9 @@ impl EnergyService for Energy {
     ) -> Answer<Self::WatchEventsStream> {
         let caller = self.behind.app(&request, "WatchEvents")?;
         let mut watched = Watched::new(Thresholds::try_from(request.into_inner())?, &caller.view);
+        let held = self.behind.subscriptions.take(&caller.app)?;
         let events = follow(self.behind.narration.listen(), self.behind.stop.clone(), move |told, missed| {
+            let _held = &held;
             let app = find(&told.view, caller.app.id);
             let app = app.ok_or_else(|| Problem::unknown_app(caller.app.name.as_str()))?;
             let lost = missed.saturating_add(told.missed);

@@ -143,9 +143,9 @@ fn capacity(rules: &Rules) -> v1::SiteCapacity {
 #[must_use]
 pub fn tick(view: &View, paths: &Paths, missed: u64) -> Option<v1::SiteTick> {
     let outcome = view.outcome.as_deref()?;
-    let apps = outcome.apps.iter().filter_map(|of| {
-        let app = super::super::find(view, of.app)?;
-        Some(app_tick(view, paths, app, outcome, of))
+    let apps = outcome.apps.iter().filter_map(|of| match super::super::find(view, of.app) {
+        Some(app) => Some(app_tick(view, paths, app, outcome, of)),
+        None => departed_tick(view, of),
     });
     Some(v1::SiteTick {
         tick: outcome.tick.0,
@@ -156,6 +156,18 @@ pub fn tick(view: &View, paths: &Paths, missed: u64) -> Option<v1::SiteTick> {
         gap: outcome.gap,
         estimated: outcome.apps.iter().any(|app| app.estimated),
         missed,
+    })
+}
+
+/// What an app that ended with the tick did in it: without it the parts would not make the whole.
+fn departed_tick(view: &View, of: &AppOutcome) -> Option<v1::AppTick> {
+    let (_, name) = view.departed.iter().find(|(app, _)| *app == of.app)?;
+    Some(v1::AppTick {
+        app: name.to_string(),
+        flows: Some(flows(&of.flows)),
+        state: v1::AppState::Drained.into(),
+        estimated: of.estimated,
+        ..v1::AppTick::default()
     })
 }
 
