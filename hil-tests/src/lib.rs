@@ -10,12 +10,16 @@
 //! | [`table`] | CSV by column name |
 //! | [`machine`] | what this machine can do |
 //! | [`manager`] | what a daemon tells the service manager |
+//! | [`process`] | what the kernel says of a process |
+//! | [`raw`] | HTTP/2 by hand, for callers that never read |
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 pub mod balance;
 pub mod machine;
 pub mod manager;
+pub mod process;
 pub mod programs;
+pub mod raw;
 pub mod site;
 pub mod table;
 pub mod wait;

@@ -158,6 +158,21 @@ impl Site {
         Ok(())
     }
 
+    /// The same with no more open files than that.
+    ///
+    /// # Errors
+    /// Where it cannot be started.
+    pub fn spawn_with_files(&mut self, most: u32) -> Result<()> {
+        let log = File::options().create(true).append(true).open(self.path("daemon.log"))?;
+        let daemon = self.command()?;
+        let mut shell = Command::new("sh");
+        shell.args(["-c", &format!("ulimit -n {most} && exec \"$0\" \"$@\"")]);
+        shell.arg(daemon.as_std().get_program()).args(daemon.as_std().get_args());
+        shell.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).kill_on_drop(true);
+        self.daemon = Some(shell.spawn().context("cannot start ecovisord")?);
+        Ok(())
+    }
+
     async fn until_it_answers(&mut self) -> Result<()> {
         let socket = Address::socket(self.socket());
         let daemon = self.daemon.as_mut().context("the daemon was not started")?;

@@ -2,6 +2,7 @@
 //! CPU loads in real cgroups. Clocks are scaled so that hours take seconds; waiting is for events, never for time.
 #![allow(clippy::unwrap_used, reason = "a test")]
 
+mod bad;
 mod books;
 mod caps;
 mod configs;
@@ -24,6 +25,7 @@ mod python;
 mod reservations;
 mod shortage;
 mod simulate;
+mod soak;
 mod statement;
 mod store;
 mod tls;

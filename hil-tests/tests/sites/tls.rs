@@ -20,7 +20,7 @@ pub async fn site_with_tls(config: &str) -> (Site, u16) {
     (site, port)
 }
 
-async fn make_ca(directory: &Path) {
+pub async fn make_ca(directory: &Path) {
     let mut ca = command(program("ecovisord").unwrap());
     ca.arg("ca").arg(directory).args(["--site", "noon", "--app", "web", "--app", "stranger"]);
     let made = ended(ca.args(["--host", "localhost", "--host", "127.0.0.1"])).await.unwrap();
