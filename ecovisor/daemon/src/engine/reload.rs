@@ -6,7 +6,7 @@ use super::{Ended, Runner};
 use crate::clock;
 use crate::config::{AppSetup, Config};
 use ecovisor_audit::journal::{Entry, Note, Target};
-use ecovisor_core::{Command, ContainerName};
+use ecovisor_core::{AppPolicy, Command, ContainerName, Share};
 use serde_json::json;
 use std::sync::Arc;
 
@@ -138,8 +138,9 @@ impl Runner {
                 );
                 if shrinks { shrinking.push(change) } else { changes.push(change) }
             }
-            if app.policy != setup.policy {
-                let command = Command::ChangePolicy { app: app.id, policy: setup.policy };
+            let policy = beside_children(&setup, &granted, &app.share);
+            if app.policy != policy {
+                let command = Command::ChangePolicy { app: app.id, policy };
                 changes.push(none(format!("app {name}: policy"), command));
             }
             if self.state.grants.get(&app.id) != Some(&setup.grants) {
@@ -170,6 +171,17 @@ impl Runner {
         }
         Ok(())
     }
+}
+
+/// An app's policy in the file, of which nothing is done that its children have no room for: what an app gives to them
+/// is its own decision, and must not keep the file from coming into force.
+fn beside_children(file: &AppSetup, granted: &Share, own: &Share) -> AppPolicy {
+    let given = granted.battery.charge_limit.less(own.battery.charge_limit);
+    let left = file.share.battery.charge_limit.less(given);
+    // Beyond the share that the file itself tells, it is the file that is wrong, and is refused.
+    let fits = file.policy.charge_rate <= file.share.battery.charge_limit;
+    let charge_rate = if fits { file.policy.charge_rate.min(left) } else { file.policy.charge_rate };
+    AppPolicy { charge_rate, ..file.policy }
 }
 
 /// What the file changes that only a restart brings into force.

@@ -209,6 +209,35 @@ async fn a_reload_is_done_whole_or_not_at_all() {
 }
 
 #[tokio::test]
+async fn what_an_app_gives_to_its_children_does_not_keep_the_file_from_coming_into_force() {
+    let site = SITE.replace("name = \"web\"\n", "name = \"web\"\ncharge_rate = \"50 W\"\n");
+    let bench = start(&site, 1, Arc::new(MemoryStore::new()));
+    let mut place = bench.engine.join_lockstep(AppId::new(1)).await.unwrap();
+    place.ticks.recv().await.unwrap();
+    let parent = bench.engine.view().site.tree(true).leaf(AppId::new(1)).unwrap().id;
+    let mut share = ecovisor_core::Share::default();
+    share.battery.charge_limit = Power::from_watts(70);
+    let (name, policy) = (ecovisor_core::AppName::new("web.x").unwrap(), Default::default());
+    bench.command(Command::CreateAppIn { parent, name, share, policy }).await.unwrap();
+    let rate = || bench.engine.view().site.find("web").unwrap().policy.charge_rate;
+    assert_eq!(rate(), Power::from_watts(30), "of 100 W the child has 70");
+
+    let path = bench.engine.view().config.path.clone();
+    let reload = || bench.engine.ask(actor(), json!({}), Question::Reload { dry_run: false });
+    let other = site.replace("grid_limit = \"100 W\"", "grid_limit = \"200 W\"");
+    std::fs::write(&path, &other).unwrap();
+    let Reply::Reloaded(done) = reload().await.unwrap() else { panic!() };
+    assert_eq!(done.changed, ["app web: share"]);
+    let more = other.replace("charge_limit = \"100 W\"\ndis", "charge_limit = \"110 W\"\ndis");
+    std::fs::write(&path, more).unwrap();
+    let Reply::Reloaded(done) = reload().await.unwrap() else { panic!() };
+    assert_eq!(done.changed, ["app web: share", "app web: policy"]);
+    assert_eq!(rate(), Power::from_watts(40), "of 110 W the child has 70");
+    bench.shutdown.cancel();
+    assert!(bench.done.await.unwrap().is_ok());
+}
+
+#[tokio::test]
 async fn an_engine_that_ends_and_starts_again_equals_one_that_did_not() {
     async fn run(ticks: u64, store: &Arc<dyn Store>) {
         let bench = start(SITE, ticks, store.clone());
