@@ -177,7 +177,12 @@ async fn operator(socket: PathBuf, mut dice: Dice, counts: Counts) {
                 3 => {
                     let spec = Some(wire::AppSpec { share, ..Default::default() });
                     operator
-                        .create_app(wire::CreateAppRequest { app: guest(), spec, dry_run: false })
+                        .create_app(wire::CreateAppRequest {
+                            app: guest(),
+                            spec,
+                            dry_run: false,
+                            group: String::new(),
+                        })
                         .await
                         .map(drop)
                 }
