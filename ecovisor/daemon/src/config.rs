@@ -3,10 +3,12 @@
 
 mod build;
 pub mod file;
+mod groups;
 mod quantity;
 mod report;
 
 pub use build::{AppSetup, Places};
+pub use groups::{GroupSetup, place};
 pub use quantity::Quantity;
 pub use report::report;
 
@@ -67,6 +69,9 @@ pub struct Config {
     /// What apps may ask for.
     #[serde(default)]
     pub limits: LimitsSection,
+    /// Groups of apps that exist from the first start.
+    #[serde(default, rename = "group")]
+    pub groups: Vec<GroupSection>,
     /// Apps that exist from the first start.
     #[serde(default, rename = "app")]
     pub apps: Vec<AppSection>,
@@ -528,12 +533,40 @@ pub enum ShortfallChoice {
     Notify,
 }
 
+/// `[[group]]`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GroupSection {
+    /// Its name: 1 to 63 of a-z, 0-9 and -.
+    pub name: String,
+    /// The group it lies below.
+    #[serde(rename = "in")]
+    pub parent: Option<String>,
+    /// Weight when solar is divided.
+    #[serde(default)]
+    pub solar_weight: u32,
+    /// Its part of the battery.
+    #[serde(default = "defaults::nothing")]
+    pub battery_capacity: Quantity<Energy>,
+    /// Most power in.
+    #[serde(default = "defaults::no_power")]
+    pub charge_limit: Quantity<Power>,
+    /// Most power out.
+    #[serde(default = "defaults::no_power")]
+    pub discharge_limit: Quantity<Power>,
+    /// Most from the grid.
+    #[serde(default = "defaults::no_power")]
+    pub grid_limit: Quantity<Power>,
+}
+
 /// `[[app]]`
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AppSection {
     /// Its name: 1 to 63 of a-z, 0-9 and -.
     pub name: String,
+    /// The group it lies in.
+    pub group: Option<String>,
     /// Weight when solar is divided.
     #[serde(default)]
     pub solar_weight: u32,

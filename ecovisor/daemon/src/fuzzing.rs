@@ -17,7 +17,7 @@ use ecovisor_audit::rollup;
 use ecovisor_audit::{Applied, Checkpoint, Entry, Kind, Linked, LinkedRecord, Record, Seal, Snapshot};
 use ecovisor_core::battery::Conversion;
 use ecovisor_core::site::{GridConnection, SiteBattery};
-use ecovisor_core::{Command, Efficiency, Inputs, Reading, Readings, Rules, Site, SolarRule};
+use ecovisor_core::{Efficiency, Inputs, Reading, Readings, Rules, Site, SolarRule};
 use ecovisor_units::{CarbonIntensity, Energy, Millis, Power};
 
 /// A configuration's text: refused, or a site that can be told of and that settles.
@@ -31,10 +31,7 @@ pub fn config(bytes: &[u8]) {
     let rules = config.rules().expect("parsing has tried the rules");
     let tick = rules.tick;
     let mut site = Site::new(rules).expect("parsing has made the site");
-    for app in config.app_setups().expect("parsing has tried the apps") {
-        let create = Command::CreateApp { name: app.name, share: app.share, policy: app.policy };
-        site.command(&create).expect("parsing has created the apps");
-    }
+    config.populate(&mut site).expect("parsing has made the groups and apps");
     for span in [Millis::new(1), tick, Millis::new(tick.get() * 4)] {
         for readings in [Readings::default(), sunny(span)] {
             let inputs = Inputs { span, readings, ..Inputs::default() };

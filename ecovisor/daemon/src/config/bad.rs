@@ -3,7 +3,7 @@
 
 use super::Config;
 use crate::plant::{Plant, Span};
-use ecovisor_core::{Command, Site};
+use ecovisor_core::Site;
 use ecovisor_units::Millis;
 
 const SMALL: &str = "[site]\nname = \"a\"\n[host]\nidle = \"1 W\"\npeak = \"2 W\"\n";
@@ -249,10 +249,7 @@ fn the_largest_figures_that_count_are_settled_without_overflow() {
     }
     let config = Config::parse(&text).unwrap();
     let mut site = Site::new(config.rules().unwrap()).unwrap();
-    for app in config.app_setups().unwrap() {
-        let create = Command::CreateApp { name: app.name, share: app.share, policy: app.policy };
-        site.command(&create).unwrap();
-    }
+    config.populate(&mut site).unwrap();
     let mut plant = Plant::open(&config).unwrap();
     let length = Millis::from_secs(300);
     for tick in 0..3 {

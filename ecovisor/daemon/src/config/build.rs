@@ -1,15 +1,13 @@
 //! From the file to what the core and the drivers take; every refusal names the field, the value and what would be
 //! accepted.
 
-use super::{ArchiveChoice, ClockChoice, Config, RetentionSection, ShortfallChoice, SolarRuleChoice};
+use super::{ArchiveChoice, ClockChoice, Config, RetentionSection, ShortfallChoice, SolarRuleChoice, groups};
 use ecovisor_audit::history::{Archive, Retention};
 use ecovisor_audit::journal::Grants;
 use ecovisor_core::battery::Conversion;
 use ecovisor_core::freshness::Patience;
 use ecovisor_core::site::{GridConnection, SiteBattery};
-use ecovisor_core::{
-    AppName, AppPolicy, BatteryShare, Command, Efficiency, Rules, Share, Shortfall, Site, SolarRule,
-};
+use ecovisor_core::{AppName, AppPolicy, BatteryShare, Efficiency, Rules, Share, Shortfall, Site, SolarRule};
 use ecovisor_units::{Energy, Millis, Power, Ppm, WattHours};
 use std::path::{Path, PathBuf};
 
@@ -23,7 +21,7 @@ pub struct InvalidConfig {
     pub why: String,
 }
 
-fn invalid(field: impl Into<String>, why: impl Into<String>) -> InvalidConfig {
+pub(super) fn invalid(field: impl Into<String>, why: impl Into<String>) -> InvalidConfig {
     InvalidConfig { field: field.into(), why: why.into() }
 }
 
@@ -32,6 +30,8 @@ fn invalid(field: impl Into<String>, why: impl Into<String>) -> InvalidConfig {
 pub struct AppSetup {
     /// Its name.
     pub name: AppName,
+    /// The group it lies in; `None`: the site at first, later where it was moved.
+    pub group: Option<AppName>,
     /// Its share.
     pub share: Share,
     /// Its policy.
@@ -110,12 +110,7 @@ impl Config {
         self.clock_start_ms()?;
         self.factor()?;
         let mut site = Site::new(self.rules()?).map_err(|e| invalid("the site", e.to_string()))?;
-        for (i, app) in self.app_setups()?.into_iter().enumerate() {
-            let name = app.name.clone();
-            let command = Command::CreateApp { name: app.name, share: app.share, policy: app.policy };
-            site.command(&command).map_err(|e| invalid(format!("app[{i}] ({name})"), e.to_string()))?;
-        }
-        Ok(())
+        self.populate(&mut site)
     }
 
     fn check_forecast(&self) -> Result<(), InvalidConfig> {
@@ -351,14 +346,9 @@ impl Places {
 
 impl super::AppSection {
     fn setup(&self, i: usize) -> Result<AppSetup, InvalidConfig> {
-        let refuse = || {
-            invalid(
-                format!("app[{i}].name"),
-                format!("`{}` is not 1 to 63 of a-z, 0-9 and -, a letter first", self.name),
-            )
-        };
-        // A dot would say whose child it is, and children are made by their parents.
-        let name = AppName::new(&self.name).filter(|name| name.parent().is_none()).ok_or_else(refuse)?;
+        let name = groups::name(format!("app[{i}].name"), &self.name)?;
+        let group =
+            self.group.as_ref().map(|group| groups::name(format!("app[{i}].group"), group)).transpose()?;
         let share = Share {
             solar_weight: self.solar_weight,
             battery: BatteryShare {
@@ -384,7 +374,7 @@ impl super::AppSection {
             gpu_indices: Vec::new(),
             tpu_indices: Vec::new(),
         };
-        Ok(AppSetup { name, share, policy, grants })
+        Ok(AppSetup { name, group, share, policy, grants })
     }
 }
 

@@ -100,22 +100,24 @@ fn write_kept(config: &Config, out: &mut String) -> std::fmt::Result {
 
 /// The apps of the file, and what they leave.
 fn write_apps(config: &Config, rules: Rules, out: &mut String) -> std::fmt::Result {
-    let (Ok(apps), Ok(mut site)) = (config.app_setups(), Site::new(rules)) else { return Ok(()) };
-    for app in apps {
-        let share = app.share;
+    let (Ok(groups), Ok(apps)) = (config.group_setups(), config.app_setups()) else { return Ok(()) };
+    let Ok(mut site) = Site::new(rules) else { return Ok(()) };
+    let groups = groups.into_iter().map(|group| ("group     ", group.name, group.parent, group.share));
+    let apps = apps.into_iter().map(|app| ("app       ", app.name, app.group, app.share));
+    for (kind, name, above, share) in groups.chain(apps) {
+        let above = above.map_or_else(String::new, |above| format!(" in {above}"));
         writeln!(
             out,
-            "app       {}: solar weight {}, battery {} (in {}, out {}), grid {}",
-            app.name,
+            "{kind}{name}{above}: solar weight {}, battery {} (in {}, out {}), grid {}",
             share.solar_weight,
             WattHours(share.battery.capacity.wide()),
             share.battery.charge_limit,
             share.battery.discharge_limit,
             share.grid_limit
         )?;
-        let _ =
-            site.command(&ecovisor_core::Command::CreateApp { name: app.name, share, policy: app.policy });
     }
+    // What does not fit was refused before there was a configuration to tell of.
+    let _ = config.populate(&mut site);
     let free = site.free();
     writeln!(
         out,

@@ -4,18 +4,43 @@
 use super::handle::{AskError, LoadedConfig, Mode, Reloaded, Reply};
 use super::{Ended, Runner};
 use crate::clock;
-use crate::config::{AppSetup, Config};
+use crate::config::{AppSetup, Config, GroupSetup, place};
 use ecovisor_audit::journal::{Entry, Note, Target};
-use ecovisor_core::{AppPolicy, Command, ContainerName, Share};
+use ecovisor_core::{AppName, AppPolicy, Command, ContainerName, NodeId, Share, Site};
 use serde_json::json;
 use std::sync::Arc;
 
 /// One change, in words, with what makes it.
 struct Change {
     words: String,
-    command: Option<Command>,
+    step: Option<Step>,
     grants: Option<ecovisor_audit::journal::Grants>,
     app: String,
+}
+
+impl Change {
+    fn of(words: String, step: Step) -> Self {
+        Self { words, step: Some(step), grants: None, app: String::new() }
+    }
+}
+
+/// What makes a change. Groups are looked up when it is their turn: an earlier change may make them.
+enum Step {
+    Command(Command),
+    Group(GroupSetup),
+    App(AppSetup),
+    Move { node: NodeId, to: AppName },
+}
+
+impl Step {
+    fn command(&self, site: &Site) -> Result<Command, String> {
+        match self {
+            Self::Command(command) => Ok(command.clone()),
+            Self::Group(group) => group.create(site),
+            Self::App(app) => app.create(site),
+            Self::Move { node, to } => Ok(Command::Relocate { node: *node, parent: Some(place(site, to)?) }),
+        }
+    }
 }
 
 impl Runner {
@@ -64,9 +89,10 @@ impl Runner {
     fn all_fit(&self, config: &Config) -> Result<(), AskError> {
         let mut site = self.state.site.clone();
         for change in self.changes(config) {
-            if let Some(command) = &change.command {
-                site.command(command)
-                    .map_err(|refusal| AskError::Config(format!("{}: {refusal}", change.words)))?;
+            if let Some(step) = &change.step {
+                let made =
+                    step.command(&site).and_then(|made| site.command(&made).map_err(|e| e.to_string()));
+                made.map_err(|refusal| AskError::Config(format!("{}: {refusal}", change.words)))?;
             }
         }
         Ok(())
@@ -75,8 +101,8 @@ impl Runner {
     fn bring_into_force(&mut self, config: &Config) -> Result<Vec<String>, Ended> {
         let mut done = Vec::new();
         for change in self.changes(config) {
-            if let Some(command) = change.command
-                && let Err(refusal) = self.commit_command(command, Vec::new())?
+            if let Some(step) = &change.step
+                && let Err(refusal) = self.take(step)?
             {
                 tracing::error!(%refusal, "the configuration: {}", change.words);
                 continue;
@@ -98,15 +124,20 @@ impl Runner {
         Ok(done)
     }
 
+    fn take(&mut self, step: &Step) -> Result<Result<(), String>, Ended> {
+        match step.command(&self.state.site) {
+            Ok(command) => {
+                let done = self.commit_command(command, Vec::new())?;
+                Ok(done.map(drop).map_err(|refusal| refusal.to_string()))
+            }
+            Err(why) => Ok(Err(why)),
+        }
+    }
+
     /// What differs between the file and what holds, in the order in which it fits: shares that shrink come first.
     fn changes(&self, config: &Config) -> Vec<Change> {
         let mut changes = Vec::new();
-        let none = |words: String, command| Change {
-            words,
-            command: Some(command),
-            grants: None,
-            app: String::new(),
-        };
+        let none = |words: String, command| Change::of(words, Step::Command(command));
         if let Ok(rules) = config.rules()
             && rules != *self.state.site.rules_staged()
         {
@@ -114,19 +145,21 @@ impl Runner {
         }
         let setups = config.app_setups().unwrap_or_default();
         let mut shrinking = Vec::new();
+        let shrinking_groups = self.group_changes(config, &mut changes);
         for setup in setups {
             let name = setup.name.to_string();
             let Some(app) = self.state.site.find(&name) else {
-                let AppSetup { name: app_name, share, policy, grants } = setup;
-                let command = Some(Command::CreateApp { name: app_name, share, policy });
                 changes.push(Change {
                     words: format!("app {name} created"),
-                    command,
-                    grants: Some(grants),
+                    grants: Some(setup.grants.clone()),
+                    step: Some(Step::App(setup)),
                     app: name,
                 });
                 continue;
             };
+            if let Some(leaf) = self.state.site.tree(true).leaf(app.id) {
+                changes.extend(self.moved(format!("app {name}"), leaf.id, leaf.parent, setup.group.as_ref()));
+            }
             // What the app has given to children is part of the share that the file tells.
             let granted = self.state.site.tree(true).leaf(app.id).map_or(app.share, |leaf| leaf.share);
             if granted != setup.share {
@@ -145,11 +178,42 @@ impl Runner {
             }
             if self.state.grants.get(&app.id) != Some(&setup.grants) {
                 let words = format!("app {name}: what its owner may attach");
-                changes.push(Change { words, command: None, grants: Some(setup.grants), app: name });
+                changes.push(Change { words, step: None, grants: Some(setup.grants), app: name });
             }
         }
+        shrinking.extend(shrinking_groups);
         shrinking.extend(changes);
         shrinking
+    }
+
+    /// What the file changes in groups; returned apart, the inner first, those that shrink.
+    fn group_changes(&self, config: &Config, changes: &mut Vec<Change>) -> Vec<Change> {
+        let mut shrinking = Vec::new();
+        for setup in config.group_setups().unwrap_or_default() {
+            let GroupSetup { name, parent, share } = &setup;
+            let Some(group) = self.state.site.tree(true).group_named(name.as_str()) else {
+                changes.push(Change::of(format!("group {name} created"), Step::Group(setup)));
+                continue;
+            };
+            changes.extend(self.moved(format!("group {name}"), group.id, group.parent, parent.as_ref()));
+            if group.share != *share {
+                let command = Command::ChangeGroupShare { group: group.id, share: *share };
+                let change = Change::of(format!("group {name}: share"), Step::Command(command));
+                let shrinks = share.battery.capacity <= group.share.battery.capacity
+                    && share.grid_limit <= group.share.grid_limit;
+                if shrinks { shrinking.insert(0, change) } else { changes.push(change) }
+            }
+        }
+        shrinking
+    }
+
+    /// What takes a place to the group that the file names; where it names none, it stays.
+    fn moved(&self, what: String, node: NodeId, was: Option<NodeId>, to: Option<&AppName>) -> Option<Change> {
+        let to = to?;
+        let there = self.state.site.tree(true).group_named(to.as_str()).map(|group| group.id);
+        let stays = there.is_some() && there == was;
+        (!stays)
+            .then(|| Change::of(format!("{what} moved to group {to}"), Step::Move { node, to: to.clone() }))
     }
 
     /// Attaches the emulated loads that are not containers yet.

@@ -238,6 +238,54 @@ async fn what_an_app_gives_to_its_children_does_not_keep_the_file_from_coming_in
 }
 
 #[tokio::test]
+async fn groups_of_the_file_come_into_force_in_an_order_that_fits() {
+    let bench = start(SITE, 1, Arc::new(MemoryStore::new()));
+    let mut place = bench.engine.join_lockstep(AppId::new(1)).await.unwrap();
+    place.ticks.recv().await.unwrap();
+    let path = bench.engine.view().config.path.clone();
+    let group = |name: &str, inside: &str, grid: u64| {
+        format!(
+            "[[group]]\nname = \"{name}\"\n{inside}battery_capacity = \"300 Wh\"\ncharge_limit = \"100 W\"\n\
+             discharge_limit = \"100 W\"\ngrid_limit = \"{grid} W\"\n"
+        )
+    };
+    let file = |grid: u64| {
+        let groups = group("org", "", grid) + &group("team", "in = \"org\"\n", grid);
+        let app = SITE.replace("name = \"web\"\n", "name = \"web\"\ngroup = \"team\"\n");
+        // The load names its app in another field.
+        let app = app.replace("grid_limit = \"100 W\"", &format!("grid_limit = \"{grid} W\""));
+        app.replacen("[[app]]", &(groups + "[[app]]"), 1)
+    };
+    let reload = async |text: String| {
+        std::fs::write(&path, text).unwrap();
+        match bench.engine.ask(actor(), json!({}), Question::Reload { dry_run: false }).await {
+            Ok(Reply::Reloaded(done)) => Ok(done.changed),
+            Ok(other) => panic!("{other:?}"),
+            Err(refused) => Err(refused),
+        }
+    };
+    let made = ["group org created", "group team created", "app web moved to group team"];
+    assert_eq!(reload(file(100)).await.unwrap(), made);
+    let view = bench.engine.view();
+    let tree = view.site.tree(true);
+    let team = tree.group_named("team").unwrap();
+    assert_eq!(team.parent, tree.group_named("org").map(|org| org.id));
+    assert_eq!(tree.leaf(AppId::new(1)).unwrap().parent, Some(team.id));
+    let inner_first = ["app web: share", "group team: share", "group org: share"];
+    assert_eq!(reload(file(50)).await.unwrap(), inner_first);
+    let outer_first = ["group org: share", "group team: share", "app web: share"];
+    assert_eq!(reload(file(100)).await.unwrap(), outer_first);
+    assert!(reload(file(100)).await.unwrap().is_empty(), "what holds already changes nothing");
+
+    let before = bench.engine.view().site.clone();
+    let refused = reload(file(600)).await.unwrap_err();
+    assert!(matches!(&refused, AskError::Config(why) if why.contains("group[0] (org)")), "{refused:?}");
+    assert_eq!(bench.engine.view().site, before);
+    bench.shutdown.cancel();
+    assert!(bench.done.await.unwrap().is_ok());
+}
+
+#[tokio::test]
 async fn an_engine_that_ends_and_starts_again_equals_one_that_did_not() {
     async fn run(ticks: u64, store: &Arc<dyn Store>) {
         let bench = start(SITE, ticks, store.clone());
