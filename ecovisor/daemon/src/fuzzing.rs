@@ -3,7 +3,7 @@
 //!
 //! | function | what comes in |
 //! | --- | --- |
-//! | [`config`](mod@config) | the configuration's text, up to a site that settles |
+//! | [`config`](fn@config) | the configuration's text, up to a site that settles |
 //! | [`journal`] | stored values: entries, snapshots, records, the past; and entries that move a state |
 //! | [`calls`](calls::calls) | requests to every method of both services |
 
