@@ -67,16 +67,7 @@ fn run(package: &str, bench: &str, form: Form) -> Result<Value> {
     let json = directory.path().join("figures.json");
     let repository = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let mut command = Command::new("cargo");
-    command.current_dir(repository).args([
-        "bench",
-        "--quiet",
-        "--profile",
-        "spec",
-        "-p",
-        package,
-        "--bench",
-        bench,
-    ]);
+    command.current_dir(repository).args(["bench", "--quiet", "-p", package, "--bench", bench]);
     command.arg("--").args(form.pick(None, Some("--quick"))).arg("--json").arg(&json);
     // Its own table would stand in the way of ours.
     let output = command.output().context("cannot run cargo")?;
