@@ -16,7 +16,7 @@ struct Size {
 }
 
 const SIZES: [Size; 2] = [
-    Size { apps: 10, ids: ["rest_cpu_10", "rest_rss_10"], percent: [0.5, 1.0], megabytes: [40.0, 40.0] },
+    Size { apps: 10, ids: ["rest_cpu_10", "rest_rss_10"], percent: [0.5, 1.0], megabytes: [40.0, 48.0] },
     Size {
         apps: 1_000,
         ids: ["rest_cpu_1000", "rest_rss_1000"],
