@@ -42,10 +42,12 @@ pub fn run(
     let (hears, out) = mpsc::channel(AHEAD_MAX);
     tokio::spawn(async move {
         let stop = behind.stop.clone();
+        // A simulation that has come to its end stops the doors too: where both are seen at once, it has ended.
         let ended = tokio::select! {
-            () = stop.cancelled() => Err(Problem::stopping()),
+            biased;
             () = hears.closed() => return,
             ended = converse(&behind, &caller, said, &hears) => ended,
+            () = stop.cancelled() => Err(Problem::stopping()),
         };
         if let Err(problem) = ended {
             // A participant that is gone need not be told.
